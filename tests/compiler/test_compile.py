@@ -295,6 +295,22 @@ def test_gradients_that_an_eager_call_left_are_added_to():
     agree(accumulating, between=between)
 
 
+def test_what_is_written_to_a_gradient_between_calls_is_not_in_the_next_one():
+    w = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    @tg.compile
+    def step(x):
+        w.grad = None
+        (w * w * x).sum().backward()
+
+    for _ in range(3):  # from the second call on the tensor in .grad is the same
+        step(np.array([1.0, 2.0, 3.0]))
+        assert w.grad.tolist() == [2.0, 8.0, 18.0]
+        w.grad *= 10.0
+        w.grad[0] = 5.0
+        assert w.grad.tolist() == [5.0, 80.0, 180.0]
+
+
 def test_a_step_may_return_nothing():
     def make(model, optimizer):
         return model, lambda x, labels: loss_of(model, x, labels).backward(), optimizer

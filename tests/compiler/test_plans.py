@@ -1,5 +1,7 @@
 """Plans: values that share memory do so only while nothing else reads them, and one run at a time uses it."""
 
+import dataclasses
+import functools
 import threading
 import time
 
@@ -12,6 +14,7 @@ from tinygraph import kernels
 from tinygraph.compiler.building import build_plan
 from tinygraph.compiler.compiled import COMPILE_PASSES
 from tinygraph.core.state import write
+from tinygraph.errors import StaleValueError
 from tinygraph.plugin import op
 
 X = np.linspace(-1.0, 2.0, 400).reshape(20, 20)
@@ -207,6 +210,34 @@ def test_a_wrong_label_stops_a_step_before_it_updates_anything():
     assert np.isfinite(first)
     if kernels.available():
         assert len(step.plan.calls) == 1
+
+
+def test_a_state_that_the_interrupted_kernel_wrote_counts_as_written():
+    state = tg.core.state.buffer(np.zeros(3))
+    factor = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def step(x):
+        state.__iadd__(x)
+        return x * 2.0
+
+    plan = build_plan(tg.capture(step, np.ones(3)))
+    [(writing, leaf)] = plan.written
+    assert leaf is state._own_leaf()
+
+    def interrupted(run):
+        run()
+        raise KeyboardInterrupt
+
+    calls = tuple(
+        (numbers, functools.partial(interrupted, run) if writing in numbers else run)
+        for numbers, run in plan.calls
+    )
+    used = (factor * state).sum()
+    with pytest.raises(KeyboardInterrupt):
+        dataclasses.replace(plan, calls=calls)([np.ones(3)])
+    assert state.tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(StaleValueError, match="changed afterwards"):
+        used.backward()
 
 
 def test_a_parameter_without_axes_that_takes_another_dtype_gives_the_results_that_dtype():

@@ -49,6 +49,50 @@ def test_two_ops_of_one_name_are_not_computed_once(first):
     np.testing.assert_array_equal(found[2], [2, 4])
 
 
+@pytest.mark.parametrize("order", [(0.0, -0.0), (-0.0, 0.0)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_forwards_are_looked_through_for_settings_that_are_equal_and_not_the_same(order, nested):
+    @op(kind="elementwise", declare=False)
+    def sided(x, *, by=0.0):
+        return np.copysign(x, by[0] if isinstance(by, tuple) else by)
+
+    first, second = [(one,) if nested else one for one in order]
+    one, other = tg.compile(lambda x: (sided(x, by=first), sided(x, by=second)))(VECTOR)
+    np.testing.assert_array_equal(one, np.copysign([1.0, 2.0], order[0]))
+    np.testing.assert_array_equal(other, np.copysign([1.0, 2.0], order[1]))
+
+
+@pytest.mark.parametrize("order", [(1, True), (True, 1), (1, 1.0), (1.0, 1)])
+def test_settings_of_other_classes_are_other_settings(order):
+    @op(kind="elementwise", declare=False)
+    def counted(x, *, by=1):
+        return x + {int: 10.0, bool: 20.0, float: 30.0}[type(by)]
+
+    expected = {int: [11.0, 12.0], bool: [21.0, 22.0], float: [31.0, 32.0]}
+    found = tg.compile(lambda x: tuple(counted(x, by=by) for by in order))(VECTOR)
+    for by, one in zip(order, found, strict=True):
+        np.testing.assert_array_equal(one, expected[type(by)])
+
+
+def test_emitted_settings_that_are_equal_and_not_the_same_are_two_kernels():
+    @op(kind="elementwise", declare=False)
+    def signed(x, *, by=0.0):
+        return -x if np.signbit(by) else x
+
+    @signed.emit
+    def signed_emit(code, x, *, by):
+        return code.negative(x) if np.signbit(by) else x
+
+    found = tg.compile(lambda x: (np.exp(signed(x, by=0.0)) * 0 + 1, np.exp(signed(x, by=-0.0)) * 0 - 1))(
+        VECTOR
+    )
+    np.testing.assert_array_equal(found[0], [1, 1])
+    np.testing.assert_array_equal(found[1], [-1, -1])
+    one, other = tg.compile(lambda x, y: (signed(x, by=0.0) + 1, signed(y, by=-0.0) + 1))(VECTOR, VECTOR * 1)
+    np.testing.assert_array_equal(one, [2, 3])
+    np.testing.assert_array_equal(other, [0, -1])
+
+
 def test_settings_that_are_equal_and_not_the_same_are_two_computations():
     @op(kind="elementwise", declare=False)
     def signed(x, *, by=0.0):

@@ -257,6 +257,31 @@ def test_a_derivative_that_is_not_finite(fault: Callable[[], Any], op: str) -> N
     assert raised.value.reason.node is loss_node(loss, op)  # type: ignore[attr-defined]
 
 
+def chosen(x: Any) -> Any:
+    return np.sum(np.where(x > 0, x, np.exp(x)))
+
+
+def chosen_twice(x: Any) -> Any:
+    return np.sum(np.where(x > 0, x, np.exp(np.where(x > 0, 1.0, x))))
+
+
+def test_an_infinite_branch_that_is_not_taken() -> None:
+    """NaN, as in autograd, JAX and PyTorch: 0 times infinity; `why` says how to write it, and that is right."""
+    x = np.array([1000.0, -1.0])
+    e = 0.36787944117144233  # exp(-1)
+    with np.errstate(all="ignore"):
+        assert np.isnan(tg.grad(chosen)(x)[0])
+        assert np.isnan(tg.compile(tg.grad(chosen))(x)[0])
+        reason = tg.why(chosen(leaf(x)))
+        assert "exp of np.where(c, x, 1.0)" in reason.text
+        assert "np.where" not in tg.why(root_at_zero()).text  # 1 times infinity: no branch
+    for outside in (lambda f: f, tg.compile):
+        np.testing.assert_allclose(outside(tg.grad(chosen_twice))(x), [1.0, e])
+        np.testing.assert_allclose(outside(tg.hessian(chosen_twice))(x), [[0.0, 0.0], [0.0, e]])
+        forward = outside(lambda x: tg.jvp(chosen_twice, (x,), (np.array([1.0, 2.0]),))[1])
+        np.testing.assert_allclose(forward(x), 1.0 + 2.0 * e)
+
+
 def loss_node(loss: Any, op: str) -> Any:
     return next(node for node in tg.graph_of(loss).nodes if node.op is not None and node.op.name == op)
 

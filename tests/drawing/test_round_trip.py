@@ -94,6 +94,11 @@ def image_folder(found):
     yield tg.capture(model.eval(), *given), given
 
 
+def texts(found):
+    model, given = found["model"], (found["texts"][0][0][None],)
+    yield tg.capture(model.eval(), *given), given
+
+
 GRAPHS = dict(
     zip(
         NAMES,
@@ -101,7 +106,7 @@ GRAPHS = dict(
          randomly_wired, objective("negative_log_likelihood", "start"),
          objective("negative_elbo", "parameters", np.linspace(-1.0, 1.0, 10).reshape(5, 2)), objective("miss", 1.1),
          objective("slope", "start", 0.5, "TRUE"), objective("share_in_focus", "phase"), objective("loss", "w"),
-         image_folder],
+         image_folder, texts],
         strict=True,
     )
 )  # fmt: skip
@@ -161,8 +166,10 @@ def assert_same_program(graph, again, given):
 )
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.setenv("STEPS", "1")
+    monkeypatch.setattr("sys.argv", [name])
+    epoch = training.Epoch(1, 0.0, 0.0, 0.0, 0.0, 0.1, 1.0)
     monkeypatch.setattr(
-        training, "fit", lambda *args, **options: training.History()
+        training, "fit", lambda *args, **options: training.History([epoch])
     )  # any parameters will do
     monkeypatch.setattr(training, "evaluate", lambda *args, **options: (0.0, 0.0))
     monkeypatch.chdir(tmp_path)

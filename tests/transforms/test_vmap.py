@@ -230,7 +230,13 @@ def test_an_index_of_any_kind():
         (SettingError, "keys", lambda d: d, ({"a": X, "b": X},), {"in_axes": ({"a": 0, "c": 0},)}),
         (CaptureError, "values of one: bool", lambda x: x if x[0] > 0 else -x, (X,), {}),
         (CaptureError, "random number was drawn", lambda x: np.random.rand() * x, (X,), {}),
-        (CaptureError, "draws random numbers", lambda x: ops.dropout(x, p=0.5), (X,), {}),
+        (
+            CaptureError,
+            'randomness="different" .* or randomness="same"',
+            lambda x: ops.dropout(x, p=0.5),
+            (X,),
+            {},
+        ),
         (ShapeError, "boolean mask", lambda x: x[x > 0], (X,), {}),
         (CaptureError, "writes buffer", tg.nn.BatchNorm1d(4), (rng.normal(size=(2, 3, 4)),), {}),
     ],
@@ -251,3 +257,82 @@ def test_a_backward_pass_inside_is_refused():
     with pytest.raises(CaptureError, match=r"use tg\.grad inside"):
         tg.vmap(f)(X)
     assert w.grad is None
+
+
+# Draws of `np.random.default_rng(0).normal(size=(3, 2))`, as NumPy's stream is fixed for a seed.
+DRAWN = np.array([[0.12573022, -0.13210486], [0.64042265, 0.10490012], [-0.53566937, 0.36159505]])
+POINTS = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+
+
+def _weighed(generator):
+    return lambda x: np.sum(x**2 * generator.normal((2,)))
+
+
+@pytest.mark.parametrize(
+    ("randomness", "draws"), [("different", DRAWN), ("same", np.broadcast_to(DRAWN[0], (3, 2)))]
+)
+@pytest.mark.parametrize("outside", [lambda f: f, tg.compile], ids=["eager", "compiled"])
+def test_random_draws(randomness, draws, outside):
+    generator = tg.Generator(0)
+    f = _weighed(generator)
+    mapped = {"randomness": randomness}
+    slopes = 2 * POINTS * draws
+
+    def of(function):
+        generator.seed(0)
+        return np.asarray(outside(function)(POINTS))
+
+    close(of(lambda x: tg.vmap(f, **mapped)(x)), np.sum(POINTS**2 * draws, axis=1), rtol=1e-6)
+    close(of(lambda x: tg.vmap(tg.grad(f), **mapped)(x)), slopes, rtol=1e-6)
+    close(of(lambda x: tg.vmap(tg.grad(tg.checkpoint(f)), **mapped)(x)), slopes, rtol=1e-6)
+    close(of(tg.grad(lambda x: np.sum(tg.vmap(f, **mapped)(x)))), slopes, rtol=1e-6)
+    jacobian = of(tg.jacobian(lambda x: tg.vmap(f, **mapped)(x)))
+    close(jacobian, np.einsum("ij,ik->ijk", np.eye(3), slopes), rtol=1e-6)
+    curvature = of(lambda x: tg.vmap(tg.hessian(f), **mapped)(x))
+    close(curvature, np.einsum("ij,jk->ijk", 2 * draws, np.eye(2)), rtol=1e-6)
+
+
+def test_random_draws_follow_one_another_and_nest():
+    generator = tg.Generator(0)
+    other = np.random.default_rng(0)
+    twice = tg.vmap(lambda x: (x + generator.normal(()), generator.uniform((2,))), randomness="different")
+    one, two = twice(np.zeros(4))
+    close(one, other.normal(size=4))  # all examples' first draws, then all their second ones
+    close(two, other.uniform(size=(4, 2)))
+    assert np.unique(two).size == 8
+
+    def nested(inner, outer):
+        generator.seed(0)
+        drawn = tg.vmap(lambda x: 0 * x + generator.normal(()), randomness=inner)
+        return tg.vmap(drawn, randomness=outer)(POINTS)
+
+    close(nested("different", "different"), DRAWN, rtol=1e-6)
+    close(nested("different", "same"), np.broadcast_to(DRAWN[0], (3, 2)), rtol=1e-6)
+    close(nested("same", "different"), np.repeat(DRAWN.ravel()[:3, None], 2, axis=1), rtol=1e-6)
+    close(nested("same", "same"), np.full((3, 2), DRAWN[0, 0]), rtol=1e-6)
+    with pytest.raises(CaptureError, match='randomness="different"'):
+        nested("same", "error")
+    assert tg.vmap(lambda x: x + generator.normal((2,)), randomness="different")(np.ones((0, 2))).shape == (
+        0,
+        2,
+    )
+
+
+def test_a_compiled_map_draws_anew_in_each_call():
+    generator = tg.Generator(0)
+    noisy = tg.compile(tg.vmap(lambda x: x + generator.normal((2,)), randomness="different"))
+    other = np.random.default_rng(0)
+    for _ in range(2):
+        close(noisy(np.zeros((3, 2))), other.normal(size=(3, 2)))
+
+
+def test_dropout_under_vmap():
+    tg.manual_seed(0)
+    x = np.ones((4, 64))
+    kept = tg.vmap(lambda row: ops.dropout(row, p=0.5), randomness="different")(x)
+    assert set(np.unique(kept)) == {0.0, 2.0}
+    assert len({row.tobytes() for row in np.asarray(kept)}) == 4
+    shared = np.asarray(tg.vmap(lambda row: ops.dropout(row, p=0.5), randomness="same")(x))
+    assert len({row.tobytes() for row in shared}) == 1
+    with pytest.raises(SettingError, match='"error", "different" or "same"'):
+        tg.vmap(np.sin, randomness="some")

@@ -24,9 +24,9 @@ from tinygraph.core.node import (
     Key,
     Leaf,
     Node,
-    edge_index,
     edge_type,
-    is_recorded,
+    entry_key,
+    entry_type,
     key_of,
 )
 from tinygraph.core.types import ArrayType, WeakType, is_python_integer
@@ -77,7 +77,7 @@ class Memory:
             if state and not leaf.value.flags.c_contiguous:
                 self._strided.add((id(leaf), 0))
         for i, node in enumerate(self.nodes):
-            keys = [key_of(entry) if is_recorded(entry) else None for entry in node.inputs]
+            keys = list(map(entry_key, node.inputs))
             self.operands.append(keys)
             self.reads.append(list(dict.fromkeys(self._buffer[key] for key in keys if key is not None)))
             for buffer in self.reads[i]:
@@ -89,7 +89,7 @@ class Memory:
                 continue
             self.makes.append([self._make(i, index, types) for index, types in enumerate(node.output_types)])
         self._views_in_rows = views.in_rows
-        self.lasting = {self.buffer(end) for end in graph.ends if is_recorded(end)}
+        self.lasting = {self._buffer[key] for key in map(entry_key, graph.ends) if key is not None}
         self.states = dict[int, Leaf]()
         self.in_place = dict[int, int]()
         for leaf, value in graph.updates:
@@ -144,35 +144,32 @@ class Memory:
     def _may_be_written_at(self, leaf: Leaf, value: object) -> bool:
         """Whether an update can be written where its state lives, because nothing reads the old value after that."""
         home = self._buffer.get((id(leaf), 0))
-        if home is None or not is_recorded(value) or id(leaf) in self._inputs or not _has_place(leaf):
+        key = entry_key(value)
+        if home is None or key is None or id(leaf) in self._inputs or not _has_place(leaf):
             return False
-        written = self.buffer(value)
+        written = self._buffer[key]
         i = self.maker[written]
-        if i < 0 or self.is_view(key_of(value)) or written in self.states or home in self.lasting:
+        if i < 0 or key in self._views_in_rows or written in self.states or home in self.lasting:
             return False
-        if edge_type(value) != leaf.types or self.layout(key_of(value)) is not None:
+        if entry_type(value) != leaf.types or key in self._layouts:
             return False
-        if is_reduced(self.nodes[i], edge_index(value)):
+        if is_reduced(self.nodes[i], key[1]):
             return False
         last = max(self.readers[home], default=-1)
         return last < i or (last == i and is_pointwise(self.nodes[i]) and self._reads_only_whole(i, home))
 
     def _may_be_lent(self, value: object) -> bool:
         """Whether a gradient can be made in the array that `.grad` will hold."""
-        if not is_recorded(value):
+        key = entry_key(value)
+        if key is None:
             return False
-        buffer = self.buffer(value)
-        if (
-            self.maker[buffer] < 0
-            or buffer in self.states
-            or buffer in self.lent
-            or not self.in_rows(key_of(value))
-        ):
+        buffer = self._buffer[key]
+        if self.maker[buffer] < 0 or buffer in self.states or buffer in self.lent or not self.in_rows(key):
             return False
         maker = self.nodes[self.maker[buffer]]
         index = self.makes[self.maker[buffer]].index(buffer)
         whole = maker.output_types[index]
-        return (id(maker), index) not in self._layouts and edge_type(value).size == whole.size
+        return (id(maker), index) not in self._layouts and entry_type(value).size == whole.size
 
     def _reads_only_whole(self, i: int, buffer: int) -> bool:
         """Whether a node reads a buffer as the value that it was made for alone, and not through a view besides."""

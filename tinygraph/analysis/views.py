@@ -63,6 +63,9 @@ def may_be_view(node: Node) -> bool:
     if node.op.kind not in VIEWING or not isinstance(node.types, ArrayType) or not makes_views(node.op):
         return False
     source = node.inputs[0] if node.inputs and len(node.parents()) == 1 else None
-    if not is_recorded(source) or isinstance(node.types, WeakType) != isinstance(edge_type(source), WeakType):
+    if not is_recorded(source):
+        return False
+    types = edge_type(source)
+    if isinstance(node.types, WeakType) != isinstance(types, WeakType):
         return False  # a Python number lies elsewhere than an array of its dtype
-    return node.types.dtype == edge_type(source).dtype
+    return node.types.dtype == types.dtype

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.comparing.matching import Matching
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, replay
-from tinygraph.core.node import Leaf, Node, edge_node
+from tinygraph.core.node import Leaf, Node
 from tinygraph.core.state import Generator, default_generator
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
@@ -126,7 +126,7 @@ def _gradients(graph: Graph, inputs: Sequence[Any]) -> dict[int, Any]:
         for one in results
         if isinstance(one, Tensor) and one._edge is not None and one.type.differentiable
     ]
-    nodes = ancestors(edge_node(edge) for edge, _ in seeds)
+    nodes = ancestors(edge for edge, _ in seeds)
     found = propagate(nodes, seeds, wanted=set(leaves), record=False)
     return {leaves[one]: getattr(value, "_value", value) for one, value in found.items() if one in leaves}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.analysis.pointwise import numpy_twin
-from tinygraph.core.node import Node
+from tinygraph.core.node import Node, SettingsKey, settings_key
 from tinygraph.core.types import Array
 from tinygraph.kernels.lowering import Check, Layout, Layouts, Lowering, NumpyAlone, Types, calls_of
 from tinygraph.kernels.threads import get_threads
@@ -44,7 +44,7 @@ def lower(
         return None
     types = Types(node.input_types, node.output_types)
     layouts = Layouts(tuple(inputs), tuple(outputs))
-    settings = tuple((name, value.__class__, value) for name, value in node.all_settings.items())
+    settings = settings_key(node.all_settings)
 
     def ask(one: Any, given: Layouts = layouts) -> Lowering | None:
         return _answer(op.lowering, types, given, one, settings, get_threads())
@@ -54,7 +54,7 @@ def lower(
             return ask(cpu)
         from tinygraph.compiler.tuning import choose
 
-        key = (op.lowering, types, tuple((name, value) for name, _, value in settings), get_threads())
+        key = (op.lowering, types, settings, get_threads())
         return choose(node, ask, layouts, cpu, key, functools.partial(_bound_alone, node))
     except TypeError:  # a setting that cannot be a key
         found: Lowering | None = op.lowering(types, layouts, cpu, **node.all_settings)
@@ -67,14 +67,11 @@ def _answer(
     types: Types,
     layouts: Layouts,
     cpu: Cpu | None,
-    settings: tuple[tuple[str, type, Any], ...],
+    settings: SettingsKey,
     threads: int,  # on which scratch depends
 ) -> Lowering | None:
-    """What a `lower` rule answers; asked again by passes, for layouts and to bind, it is the same.
-
-    Settings come with their classes: True and 1 are equal, and may mean different things.
-    """
-    return rule(types, layouts, cpu, **{name: value for name, _, value in settings})
+    """What a `lower` rule answers; asked again by passes, for layouts and to bind, it is the same."""
+    return rule(types, layouts, cpu, **dict(settings.pairs))
 
 
 def _bound_alone(

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from tinygraph.analysis.operation_counts import operations_of
 from tinygraph.compiler.choosing import bind_loop, choose_kernel, lower
-from tinygraph.core.node import Node, edge_type, is_recorded
+from tinygraph.core.node import Node, entry_type
 from tinygraph.core.op import Op, op
-from tinygraph.core.types import Array, ArrayType, type_of
+from tinygraph.core.types import Array, ArrayType
 from tinygraph.kernels.lowering import Epilogue, Layouts, Lowering, Run, in_order, rows
 from tinygraph.kernels.program import Loop, Program, excerpt
 
@@ -41,7 +41,7 @@ class Joined(NamedTuple):
     @property
     def types(self) -> list[ArrayType]:
         """The types of the same."""
-        return [edge_type(one) if is_recorded(one) else type_of(one) for one in self.inputs]
+        return [entry_type(one) for one in self.inputs]
 
     def apart(self, values: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Values of `inputs` as those of the first, None where an operand is absent, and those of the loop."""

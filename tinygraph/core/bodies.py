@@ -19,12 +19,22 @@ from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.locks import Lock
 from tinygraph.core.modes import Place, mode, modes
-from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import (
+    Edge,
+    Leaf,
+    Node,
+    edge_index,
+    edge_node,
+    edge_type,
+    entry_type,
+    is_recorded,
+    next_order,
+)
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
 from tinygraph.core.tensor import Tensor, varies
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -313,7 +323,7 @@ def _signature(names: Iterable[str]) -> inspect.Signature:
 
 
 def _end_type(end: object) -> ArrayType:
-    return ArrayType(*(edge_type(end) if is_recorded(end) else type_of(end)))
+    return ArrayType(*(entry_type(end)))
 
 
 def _key(edge: Any) -> tuple[int, int]:

@@ -18,12 +18,12 @@ import numpy as np
 from tinygraph.core.hooks import GradientHooks, changes_of_leaves, run_hooks
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, entry_type, is_recorded
 from tinygraph.core.op import LiveRule, Wanted
 from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
-from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value, type_of
+from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value
 from tinygraph.core.unwatched import unwatched, watched
 from tinygraph.errors import (
     DTypeError,
@@ -49,22 +49,22 @@ WRITE_ERRORS = (ValueError, NumpyFunctionError, InPlaceError)
 _SIGNS_OF_WRITING = ("read-only", "out=")
 
 
-def ancestors(roots: Iterable[Node], floor: int = -1) -> list[Node]:
-    """The nodes and leaves that `roots` depend on, roots included, inputs before consumers.
+def ancestors(ends: Iterable[object], floor: int = -1) -> list[Node]:
+    """The nodes and leaves that some entries depend on, their own included, inputs before consumers.
 
     Nodes created before `floor` are left out: they cannot depend on anything made later.
     """
-    stack = [root for root in roots if root.order >= floor]
-    found = set(stack)
+    stack = [ends]
+    found: set[Node] = set()
     while stack:
-        for entry in stack.pop().inputs:
+        for entry in stack.pop():
             if entry.__class__ is Port:
                 entry = entry.node
             elif not isinstance(entry, Node):
                 continue
             if entry not in found and entry.order >= floor:
                 found.add(entry)
-                stack.append(entry)
+                stack.append(entry.inputs)
     return sorted(found, key=_by_order)
 
 
@@ -88,7 +88,7 @@ def backward(output: Tensor, gradient: Numeric | None = None, *, create_graph: b
 
 
 def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, capture: Any) -> None:
-    nodes = ancestors([edge_node(edge)])
+    nodes = ancestors([edge])
     # nodes that stand for parameters which the captured program has replaced before: gradients stop at them
     versions: dict[Node, Leaf] = capture.versions if capture is not None else {}
     if capture is not None:
@@ -629,7 +629,7 @@ def rewrapped(node: Node) -> list[Any]:
 def _entry_type(entry: object) -> ArrayType | None:
     if entry is None:
         return None
-    return edge_type(entry) if is_recorded(entry) else type_of(entry)
+    return entry_type(entry)
 
 
 def _outputs(node: Node, value: Any) -> Any:

@@ -15,7 +15,17 @@ import numpy as np
 from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.modes import Mode, Place, mode, modes
-from tinygraph.core.node import Edge, Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import (
+    Edge,
+    Leaf,
+    Node,
+    Port,
+    edge_index,
+    edge_node,
+    edge_type,
+    entry_type,
+    is_recorded,
+)
 from tinygraph.core.process_group import processes
 from tinygraph.core.sizes import free_names, sizes_in
 from tinygraph.core.tensor import Tensor, tensor_of
@@ -51,7 +61,7 @@ class Graph:
         self.gradients = tuple(gradients)
         self.name = name
         self.result = result
-        reached = ancestors(edge_node(end) for end in self.ends if is_recorded(end))
+        reached = ancestors(self.ends)
         listed = {id(node) for node in reached}
         unused = [leaf for leaf in self.inputs if id(leaf) not in listed]
         self.nodes: tuple[Node, ...] = (*unused, *reached)
@@ -75,7 +85,7 @@ class Graph:
 
     @property
     def output_types(self) -> tuple[ArrayType, ...]:
-        return tuple(edge_type(out) if is_recorded(out) else type_of(out) for out in self.outputs)
+        return tuple(entry_type(out) for out in self.outputs)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -138,7 +148,7 @@ class Graph:
             return graph(*inputs)
         nodes = self.nodes
         if self.updates or self.gradients:  # calling a graph computes its outputs and changes no state
-            nodes = tuple(ancestors(edge_node(out) for out in self.outputs if is_recorded(out)))
+            nodes = tuple(ancestors(self.outputs))
         values = evaluate(nodes, dict(self.bound(inputs)), keep=self.outputs)
         results = [_read(values, out) if is_recorded(out) else out for out in self.outputs]
         if self.result is not None and len(results) == self.result.count:

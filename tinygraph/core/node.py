@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeGuard
 from weakref import ref
 
 import numpy as np
@@ -29,6 +29,20 @@ if TYPE_CHECKING:
 
 # Kinds of ops whose result may share its operand's memory.
 VIEWING = frozenset({"shape", "indexing"})
+
+
+class SettingsKey(NamedTuple):
+    """Settings as a part of a key: in order, and as text, in which 0.0 is not -0.0, nor 1 True or 1.0."""
+
+    pairs: tuple[tuple[str, Any], ...]
+    text: str
+
+
+def settings_key(settings: Mapping[str, Any]) -> SettingsKey:
+    """Settings by name as a key that is equal only where no op can tell them apart."""
+    pairs = tuple(sorted(settings.items()))
+    return SettingsKey(pairs, repr(pairs) if pairs else "")
+
 
 # Creation order is a topological order: an input is always made before what uses it.
 next_order: Callable[[], int] = count().__next__
@@ -124,10 +138,7 @@ class Node:
     @property
     def input_types(self) -> tuple[ArrayType | None, ...]:
         """The types of the operands, constants among them; None where one is absent."""
-        return tuple(
-            None if entry is None else edge_type(entry) if is_recorded(entry) else type_of(entry)
-            for entry in self.inputs
-        )
+        return tuple(None if entry is None else entry_type(entry) for entry in self.inputs)
 
     @property
     def all_settings(self) -> dict[str, Any]:
@@ -379,3 +390,21 @@ def edge_type(edge: Edge) -> ArrayType:
     types = edge.types
     assert isinstance(types, ArrayType)
     return types
+
+
+def entry_type(entry: object) -> ArrayType:
+    """The type of the value that an entry of `Node.inputs` is: an edge's, or a constant's own."""
+    if isinstance(entry, Port):
+        return entry.node.output_types[entry.index]
+    if not isinstance(entry, Node):
+        return type_of(entry)
+    types = entry.types  # as `edge_type`, without a call: every pass asks
+    assert isinstance(types, ArrayType)
+    return types
+
+
+def entry_key(entry: object) -> Key | None:
+    """The key of the value that an entry stands for; None for a constant."""
+    if isinstance(entry, Port):
+        return id(entry.node), entry.index
+    return (id(entry), 0) if isinstance(entry, Node) else None

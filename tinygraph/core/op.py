@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -460,7 +460,7 @@ class Op:
             return self
         return key
 
-    @property
+    @cached_property
     def repeatable(self) -> bool:
         """Whether running it again on the same operands gives the same and touches nothing else."""
         return self.kind not in ("random", "collective")

@@ -51,16 +51,17 @@ def write(state: Tensor, value: object) -> None:
     if value.__class__ is not np.ndarray and not isinstance(value, Tensor):
         require_plain(value)
         value = np.asarray(value)
-    if value.shape != state.shape:
-        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {state.shape}")
-    if value.dtype != state.dtype and not np.can_cast(value.dtype, state.dtype, "same_kind"):
-        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {state.dtype}")
+    shape, dtype = state.type
+    if value.shape != shape:
+        raise ShapeError(f"a value of shape {value.shape} does not fit the state of shape {shape}")
+    fits = value.dtype == dtype
+    if not fits and not np.can_cast(value.dtype, dtype, "same_kind"):
+        raise DTypeError(f"a value of dtype {value.dtype} does not fit the state of dtype {dtype}")
     if getattr(state, "_shared", None) is not None:
         outdate(state)
     capture = modes.current.capture
     if capture is not None:
-        fits = value.dtype == state.dtype
-        capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=state.dtype))
+        capture.write(state._own_leaf(), value if fits else ops.cast(value, dtype=dtype))
         return
     if isinstance(value, Tensor):
         value = value._concrete("writing a tensor")
@@ -155,18 +156,11 @@ class Generator:
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
         """Float64 numbers in [low, high). While a program is captured: a node that draws when the program runs."""
-        return self._draw("random_uniform", shape=tuple(shape), low=low, high=high)
+        return drawn_from(self, "random_uniform", {"shape": tuple(shape), "low": low, "high": high})
 
     def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Any:
         """Float64 numbers of the normal distribution; captured like `uniform`."""
-        return self._draw("random_normal", shape=tuple(shape), mean=mean, std=std)
-
-    def _draw(self, op: str, **settings: object) -> Any:
-        if modes.current.capture is None:
-            return ops[op].forward(self, **settings)
-        drawn = ops[op](Tensor(None, self.leaf, self.leaf), **settings)
-        modes.current.capture.drew(drawn)
-        return drawn
+        return drawn_from(self, "random_normal", {"shape": tuple(shape), "mean": mean, "std": std})
 
     @property
     def leaf(self) -> Leaf:
@@ -184,6 +178,15 @@ class Generator:
         if _captured_by_user():
             raise _once("drawing a permutation", "draw it outside and pass it as an argument")
         return self.numpy.permutation(count)
+
+
+def drawn_from(generator: Generator, op: str, settings: dict[str, Any]) -> Any:
+    """What a random op draws: data, or in a captured program the node that draws when the program runs."""
+    if modes.current.capture is None:
+        return ops[op].forward(generator, **settings)
+    drawn = ops[op](Tensor(None, generator.leaf, generator.leaf), **settings)
+    modes.current.capture.drew(drawn)
+    return drawn
 
 
 def _captured_by_user() -> bool:

@@ -21,11 +21,19 @@ from tinygraph.core.doors import doors
 from tinygraph.core.engine import ancestors
 from tinygraph.core.graph import Graph, evaluate
 from tinygraph.core.modes import Phase, Place, mode
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded, next_order
+from tinygraph.core.node import (
+    Leaf,
+    Node,
+    edge_index,
+    edge_node,
+    entry_type,
+    is_recorded,
+    next_order,
+)
 from tinygraph.core.registry import registry
 from tinygraph.core.tangents import push, tangent_of
 from tinygraph.core.tensor import Tensor
-from tinygraph.core.types import ArrayType, type_of
+from tinygraph.core.types import ArrayType
 
 T = TypeVar("T")
 
@@ -138,9 +146,7 @@ class Subgraph:
 
     @property
     def output_types(self) -> tuple[ArrayType, ...]:
-        return tuple(
-            ArrayType(*(edge_type(end) if is_recorded(end) else type_of(end))) for end in self.graph.outputs
-        )
+        return tuple(ArrayType(*(entry_type(end))) for end in self.graph.outputs)
 
     def __call__(self, *operands: Any) -> list[Any]:
         """The results for arrays or tensors, op by op."""

@@ -47,7 +47,7 @@ class ArrayType(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def differentiable(self) -> bool:

@@ -130,13 +130,18 @@ def pulled_at_node(
     here = np.asarray(operands[position])[where]
     count = int(np.count_nonzero(_not_finite(part)))
     given = tuple(cotangent) if isinstance(cotangent, list | tuple) else cotangent
-    arriving = ""
+    arriving = remedy = ""
     if not isinstance(given, tuple) and np.shape(given) == part.shape:
         arriving = f", and the gradient that arrives there is {_shown(np.asarray(given)[where])}"
+        if node.kind == "elementwise" and np.asarray(given)[where] == 0 and np.isnan(part[where]):
+            remedy = (
+                f". 0 times an infinite slope is NaN: if a np.where(c, ...) does not choose this value, choose the "
+                f"operand before the op as well, {node.op.name} of np.where(c, {name}, 1.0), with a number it takes"
+            )
     text = (
         f"the derivative of {node.describe()} makes {value} of a gradient that is finite: the gradient of its operand "
         f"{name!r} is {value} at {where} ({count} of {part.size} elements are not finite), where {name} is "
-        f"{_shown(here)}{arriving}. The op: {formula(node)}"
+        f"{_shown(here)}{arriving}. The op: {formula(node)}{remedy}"
     )
     if not isinstance(given, tuple) or all(one is not None for one in given):
         script = backward_script(node, operands, position, given, "not np.isfinite(gradient).all()")

@@ -184,7 +184,7 @@ def _cotangents(output: Edge, node: Node) -> list[Any]:
     # One pass a node: with all of them wanted at once, a path that runs through two would end at the later one.
     types = edge_type(output)
     seed = np.full(types.shape, 1, types.dtype)[()]
-    reached = ancestors([edge_node(output)], floor=node.order)
+    reached = ancestors([output], floor=node.order)
     with np.errstate(all="ignore"):
         found = propagate(reached, [(output, seed)], wanted={node}, record=False).get(node)
     parts = found if isinstance(found, list) else [found] * len(node.output_types)

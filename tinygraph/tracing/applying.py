@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.core.apply import explained
 from tinygraph.core.capture import Capture
 from tinygraph.core.modes import modes
-from tinygraph.core.node import Leaf, Port, edge_node, edge_type, is_recorded, new_node
+from tinygraph.core.node import Leaf, Node, Port, edge_node, entry_type, new_node
 from tinygraph.core.op import Op
 from tinygraph.core.source import user_frame
 from tinygraph.core.tensor import Captured, CapturedArray, CapturedNumber, Handle, Tensor, left_behind
@@ -37,21 +37,20 @@ def apply_captured(
                 entry = entries[i] = capture.entry(x._leaf)
             elif x._edge is None:
                 capture.constant(x)
-            elif edge_node(entry).order < capture.floor and entry.__class__ is not Leaf:
+            elif entry.__class__ is Leaf:
+                if entry.value is None and entry.order < capture.floor:
+                    raise left_behind(f"op {op.name!r}", x)
+            elif edge_node(entry).order < capture.floor:
                 if x._value is None:
                     raise left_behind(f"op {op.name!r}", x)
                 entry = entries[i] = capture.closed_over(x)
-            elif entry.__class__ is Leaf and entry.value is None and entry.order < capture.floor:
-                raise left_behind(f"op {op.name!r}", x)
-            if is_recorded(entry):
+            known = entry_type(entry)
+            if isinstance(entry, (Node, Port)):  # as `is_recorded`, without a call
                 mask |= 1 << i
                 if mode.recording and not (
                     isinstance(entry, Leaf) and entry.leaf_kind in ("buffer", "generator")
                 ):
                     wanted |= 1 << i
-                known = edge_type(entry)
-            else:
-                known = type_of(entry)
             weak = weak and isinstance(known, WeakType)
             types.append(known.number if isinstance(known, WeakType) else known)
         else:

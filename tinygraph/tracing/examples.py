@@ -16,7 +16,7 @@ from tinygraph.core.capture import Capture
 from tinygraph.core.modes import Mode, modes
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, next_order
 from tinygraph.core.op import Op
-from tinygraph.core.state import read
+from tinygraph.core.state import drawn_from, read
 from tinygraph.core.tensor import CapturedNumber, Tensor, tensor_of
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError
@@ -33,9 +33,19 @@ class Example:
             all examples share, whose tape is the example's.
     """
 
-    def __init__(self, transform: str) -> None:
+    def __init__(self, transform: str, randomness: str | None = None, size: int = 0) -> None:
+        """An example of none yet.
+
+        Args:
+            transform: whose capture it is, for messages.
+            randomness: what a draw of random numbers is: "same" for all examples, "different" for each, or "error"; of
+                transforms that leave no choice, None, which refuses it.
+            size: how many examples there are, where their draws differ.
+        """
         before = modes.current
         self._transform = transform
+        self._randomness = randomness
+        self._size = size
         self._count = len(before.primals)
         self._start = next_order()
         self._outer: Capture | None = before.capture
@@ -120,10 +130,7 @@ class Example:
     def apply(self, op: Op, operands: tuple[Any, ...], entries: list[Any], settings: dict[str, Any]) -> Any:
         """Record an op that depends on the batched arguments; any other is applied outside."""
         if op.kind == "random":
-            raise CaptureError(
-                f"{self._transform}: the function draws random numbers, of which each example would need its own: draw "
-                f"them for all examples outside, with the batch axis in front, and pass them as an argument"
-            )
+            return self._drawn(op, operands[0], settings)
         operands = tuple(map(self._with_value, operands))
         depending = [self.depends(x) for x in operands]  # each is asked: those that do are noted
         if not any(depending):
@@ -142,6 +149,27 @@ class Example:
         self.own[id(node)] = node
         self.operands[id(node)] = given
         return result
+
+    def _drawn(self, op: Op, generator: Any, settings: dict[str, Any]) -> Any:
+        """Random numbers, drawn outside: one draw for all examples, or an array with the batch axis in front."""
+        if self._randomness not in ("same", "different"):
+            choice = (
+                ': choose randomness="different" (each example draws its own) or randomness="same" (all get one draw) '
+                "in tg.vmap, or"
+                if self._randomness
+                else ", of which each example would need its own:"
+            )
+            raise CaptureError(
+                f"{self._transform}: the function draws random numbers{choice} draw them for all examples outside, "
+                f"with the batch axis in front, and pass them as an argument"
+            )
+        different = self._randomness == "different"
+        if different:
+            settings = {**settings, "shape": (self._size, *settings["shape"])}
+        drawn = self._outside(lambda: drawn_from(generator._leaf.value, op.name, settings))
+        if isinstance(drawn, Tensor):
+            self._made[id(drawn)] = drawn
+        return self.argument(drawn, "draw") if different else drawn
 
     def _with_value(self, x: object) -> Any:
         """A tensor from outside with its value, which nodes of a capture do not keep for their rules."""

@@ -16,7 +16,7 @@ import numpy as np
 from tinygraph.core.bodies import opened, ruled_in
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, entry_type, is_recorded
 from tinygraph.core.registry import registry
 from tinygraph.core.remaking import edges, make_node
 from tinygraph.core.sizes import FreeInt, Sizes, is_free, said, valued
@@ -140,7 +140,7 @@ def types_around(types: Sequence[ArrayType | None], origin: Node | None) -> list
 def _known(entry: Any) -> ArrayType | None:
     if entry is None:
         return None
-    return edge_type(entry) if is_recorded(entry) else type_of(entry)
+    return entry_type(entry)
 
 
 def _asked(entry: Any, found: ArrayType | None) -> Any:

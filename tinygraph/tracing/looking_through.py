@@ -11,7 +11,7 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
-from tinygraph.core.node import Leaf
+from tinygraph.core.node import Leaf, settings_key
 from tinygraph.core.op import Op
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, WeakType, as_value
@@ -33,7 +33,7 @@ def looked_through(op: Op, types: tuple[Any, ...], settings: dict[str, Any]) -> 
         A graph with an input for each `ArrayType`, in order, and an output for each of the op's; or words that say what
         the forward does that no graph can.
     """
-    key = (types, tuple(sorted(settings.items())))
+    key = (types, repr(types), settings_key(settings))  # a type may be a Python number
     known = _known.setdefault(op, {})
     if key not in known:
         known[key] = _looked_through(op, types, settings)

@@ -92,9 +92,7 @@ class _Segment:
             self.operands = [_fresh(operand) for operand in operands]
             self.result = run(*self.operands)
         self.outputs = [out for out in flatten(self.result)[0] if isinstance(out, Tensor)]
-        self.nodes = ancestors(
-            (edge_node(out._edge) for out in self.outputs if out._edge is not None), self.floor
-        )
+        self.nodes = ancestors((out._edge for out in self.outputs), self.floor)
 
     @property
     def outer_leaves(self) -> list[Leaf]:

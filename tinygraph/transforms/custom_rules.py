@@ -20,7 +20,7 @@ from tinygraph.core.bodies import Inside
 from tinygraph.core.engine import ancestors
 from tinygraph.core.graph import evaluate
 from tinygraph.core.modes import mode, modes
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, entry_type, is_recorded
 from tinygraph.core.op import Op, op
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import CapturedNumber, Tensor
@@ -162,9 +162,7 @@ class _RuledCall:
     def _output_types(self, *operands: object) -> Any:
         if self._types is None:
             inside, _ = self._body if self._body is not None else self._captured()
-            self._types = tuple(
-                ArrayType(*(edge_type(end) if is_recorded(end) else type_of(end))) for end in inside.ends
-            )
+            self._types = tuple(ArrayType(*(entry_type(end))) for end in inside.ends)
         return self._types if len(self._types) != 1 else self._types[0]
 
     @property

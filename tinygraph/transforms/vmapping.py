@@ -14,7 +14,6 @@ import numpy as np
 
 from tinygraph.core.batching import Batched, run_batched, spread, value_of
 from tinygraph.core.engine import ancestors
-from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, parts_of, paths
@@ -36,6 +35,7 @@ def vmap(
     out_axes: object = 0,
     *,
     axis_size: int | None = None,
+    randomness: str = "error",
 ) -> Callable[..., Any]:
     """A function of many examples at once, made of a function of one.
 
@@ -49,15 +49,19 @@ def vmap(
         out_axes: where the results have it: an int, or a container of ints like the result, or its outer part; None for
             what is equal for all examples and is returned once.
         axis_size: the number of examples, where no argument tells.
+        randomness: what a draw from a generator of tinygraph is inside: "error", refused; "different", each example has
+            its own, all drawn at once with the batch axis in front (where the function draws once, what a loop would
+            draw); "same", drawn once for all examples.
 
     Returns:
         A function of the same arguments, which gives what a loop over the examples would, stacked. It may be
         differentiated, captured, compiled and mapped again, and the function may itself take derivatives.
 
     Raises:
-        SettingError: axes that do not fit the arguments or the result.
+        SettingError: axes that do not fit the arguments or the result, or an unknown `randomness`.
         ShapeError: an argument without the axis, or numbers of examples that differ.
-        CaptureError: the function asks for the value of an example, writes state, or draws random numbers.
+        CaptureError: the function asks for the value of an example, writes state, or draws random numbers where
+            `randomness` is "error".
 
     >>> import numpy as np
     >>> import tinygraph as tg
@@ -68,6 +72,8 @@ def vmap(
     array([[2., 4.],
            [8., 0.]])
     """
+    if randomness not in ("error", "different", "same"):
+        raise SettingError(f'vmap: randomness={randomness!r}; give "error", "different" or "same"')
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
 
@@ -82,7 +88,7 @@ def vmap(
         names = _names(tree)
         placed = _prefixed((axes, dict.fromkeys(kwargs, 0)), (args, kwargs), "in_axes", names)
         given, size = _fronted(leaves, placed, names, axis_size)
-        return _run(function, given, tree, size, out_axes, names)
+        return _run(function, given, tree, Example("vmap", randomness, size), size, out_axes, names)
 
     return batched
 
@@ -155,11 +161,11 @@ def _run(
     function: Callable[..., Any],
     given: Sequence[Batched],
     tree: Any,
+    example: Example,
     size: int,
     out_axes: object,
     names: Sequence[str],
 ) -> Any:
-    example = Example("vmap")
     filled = []
     for (value, batched), name in zip(given, names, strict=True):
         if batched:
@@ -183,7 +189,7 @@ def _run(
 def results_of(result: Any, example: Example, size: int, out_axes: Any) -> Any:
     """What a function returned for one example, for all of them."""
     outputs, shape = flatten(result)
-    ends = [edge_node(out._edge) for out in outputs if example.depends(out)]
+    ends = [out._edge for out in outputs if example.depends(out)]
     nodes = [node for node in ancestors(ends) if id(node) in example.own]
     found = run_batched(nodes, dict(example.values), example.operands)
     axes = _prefixed(out_axes, result, "out_axes", ())

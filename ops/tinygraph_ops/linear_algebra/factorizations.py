@@ -170,12 +170,21 @@ def eig(x: Numeric) -> Any:
     return values.astype(dtype, copy=False), vectors.astype(dtype, copy=False)
 
 
+def _largest(vectors: Any) -> Any:
+    """1 where each column has its largest component, 0 elsewhere."""
+    sizes = ops.abs(vectors)
+    if not np.shape(vectors)[-1]:
+        return sizes
+    return transposed(
+        ops.one_hot(ops.argmax(sizes, axis=-2), num_classes=np.shape(vectors)[-1], dtype=sizes.dtype)
+    )
+
+
 @eig.vjp("x")
 def eig_wrt_x(g: Any, out: Any) -> Any:
     values, vectors = out
     g_values, g_vectors = conjugate(g[0]), conjugate(g[1])
-    largest = ops.argmax(ops.abs(vectors), axis=-2)
-    largest = transposed(ops.one_hot(largest, num_classes=vectors.shape[-1], dtype=ops.real(vectors).dtype))
+    largest = _largest(vectors)
     component = ops.sum(largest * vectors, axis=-2, keepdims=True)
     overlap = ops.sum(conjugate(g_vectors) * vectors, axis=-2, keepdims=True)
     turned = 1j * ops.imag(overlap) / conjugate(component)  # -i Re(i overlap) / conj
@@ -190,8 +199,7 @@ def eig_tangent(t: Numeric, out: Any) -> Any:
     values, vectors = out
     inner = ops.solve(vectors, t @ vectors)
     moved = vectors @ over_differences(inner, values)
-    largest = ops.argmax(ops.abs(vectors), axis=-2)
-    largest = transposed(ops.one_hot(largest, num_classes=vectors.shape[-1], dtype=ops.real(vectors).dtype))
+    largest = _largest(vectors)
     along = ops.real(ops.sum(conjugate(vectors) * moved, axis=-2, keepdims=True))
     turned = ops.sum(largest * moved, axis=-2, keepdims=True) / ops.sum(
         largest * vectors, axis=-2, keepdims=True

@@ -153,7 +153,7 @@ def tensorsolve(a: Any, b: Numeric, axes: Any = None) -> Any:
         kept = [k for k in range(a.ndim) if k not in axes]
         a = np.transpose(a, (*kept, *axes))
     shape = a.shape[-(a.ndim - b.ndim) :]
-    return solve(a.reshape(b.size, -1), b.reshape(-1)).reshape(shape)
+    return solve(a.reshape(b.size, int(np.prod(shape))), b.reshape(-1)).reshape(shape)
 
 
 @form(_linalg.matrix_power)

@@ -617,7 +617,9 @@ def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
     if order in (2, -2, "nuc"):
         values = ops.svd(ops.moveaxis(x, source=axes, destination=(-2, -1)))[1]
-        found = {2: ops.max, -2: ops.min, "nuc": ops.sum}[order](values, axis=-1)
+        none = order == 2 and np.shape(values)[-1] == 0  # the norm of an empty matrix is 0
+        reduced = ops.sum if none else {2: ops.max, -2: ops.min, "nuc": ops.sum}[order]
+        found = reduced(values, axis=-1)
         for axis in sorted(axis % np.ndim(x) for axis in axes) if keepdims else ():
             found = ops.expand_dims(found, axis=axis)
         return found

@@ -1000,7 +1000,7 @@ def pad(x: Numeric, *, pad_width: object, mode: str = "constant", constant_value
     """
     widths = _widths(np.shape(x), pad_width, mode)
     if mode == "constant":
-        return np.pad(x, widths, constant_values=constant_values)
+        return np.pad(x, widths, constant_values=constant_values) if widths else np.array(x)
     return _padded(x, widths, mode)
 
 

@@ -34,7 +34,8 @@ def page(followed: Followed, *, subject: str, links: dict[str, str], version: st
     for name, word in words.items():
         text = text.replace(f"%{name}%", escape(word))
     return (
-        text.replace("%links%", _links(links))
+        text.replace("%base%", files("tinygraph.cli").joinpath("pages.css").read_text(encoding="utf-8"))
+        .replace("%links%", _links(links))
         .replace("%data%", json.dumps(_data(followed)).replace("<", "\\u003c"))
         .replace("%script%", _file("page.js"))
     )

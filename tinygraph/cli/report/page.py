@@ -61,6 +61,7 @@ def page(story: Story) -> str:
         "version": story.version,
     }
     fragments = {
+        "base": files("tinygraph.cli").joinpath("pages.css").read_text(encoding="utf-8"),
         "stats": _stats(story),
         "first": _first(story),
         "samples": _samples(story),

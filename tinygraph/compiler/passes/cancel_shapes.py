@@ -35,7 +35,7 @@ def cancel_shapes(graph: Graph) -> Graph:
                 return [make_node(node.op, source.inputs, settings, node.types, like=node)]
         return None if form is None else [node]
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ("identity_on_same_type", "form", "join"))
 
 
 def joined(first: Node, then: Node, types: ArrayType) -> Any:

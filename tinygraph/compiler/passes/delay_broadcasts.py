@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 def delay_broadcasts(graph: Graph) -> Graph:
     """Let elementwise ops read what was spread, and spread their results, wherever they then compute fewer elements."""
+    if not any(not isinstance(node, Leaf) and node.op.facts.get("spreads") for node in graph.nodes):
+        return graph
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
         if node.op.kind not in ("elementwise", "comparison") or not isinstance(node.types, ArrayType):

@@ -18,12 +18,23 @@ from tinygraph.compiler.passes.acyclic_groups import AcyclicGroups
 from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Phase
-from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, key_of
+from tinygraph.core.node import (
+    Leaf,
+    Node,
+    SettingsKey,
+    edge_node,
+    edge_type,
+    entry_key,
+    entry_type,
+    is_recorded,
+    settings_key,
+)
 from tinygraph.core.op import Op, op
-from tinygraph.core.types import ArrayType, WeakType, normalize_axes, type_of
+from tinygraph.core.types import ArrayType, WeakType, normalize_axes
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "bool")))  # of this machine's byte order
+_NUMBERS = (int, float)  # bool is an int
 # So many groups that differ in numbers alone share one kernel, which gets the numbers as operands.
 MANY = 4
 
@@ -61,7 +72,10 @@ def _can_fuse(node: Node) -> bool:
         return False
     if any(entry is None for entry in node.inputs):
         return False
-    types = [node.types, *map(_type, (entry for entry in node.inputs if not _is_number(entry)))]
+    types = [
+        node.types,
+        *map(entry_type, (entry for entry in node.inputs if not isinstance(entry, _NUMBERS))),
+    ]
     return all(one.dtype in _DTYPES for one in types) and emits(node)
 
 
@@ -71,13 +85,13 @@ def emits(node: Node) -> bool:
     if emission is None:
         return False
     numbers = [entry for i, entry in enumerate(node.inputs) if i not in emission.conditions]
-    only_bools = bool(numbers) and all(_type(entry).dtype == np.bool_ for entry in numbers)
+    only_bools = bool(numbers) and all(entry_type(entry).dtype == np.bool_ for entry in numbers)
     # these become float64, of which NumPy makes something else, unless it is that or a truth
     if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":
         return False
     if emission.fits is None:
         return True
-    types = (entry if _is_number(entry) else _type(entry) for entry in node.inputs)
+    types = (entry if isinstance(entry, _NUMBERS) else entry_type(entry) for entry in node.inputs)
     return emission.fits(*types, **node.all_settings)
 
 
@@ -102,14 +116,6 @@ def _can_reduce(node: Node) -> bool:
 def _axes(node: Node) -> tuple[int, ...]:
     """The axes of a reduction."""
     return normalize_axes(node.op.setting(node.settings, "axis"), edge_type(node.inputs[0]).ndim)
-
-
-def _is_number(entry: object) -> bool:
-    return isinstance(entry, bool | int | float)
-
-
-def _type(entry: object) -> ArrayType:
-    return edge_type(entry) if is_recorded(entry) else type_of(entry)
 
 
 Meetings = Mapping[
@@ -241,7 +247,7 @@ class _LoopForm(NamedTuple):
         types: their types.
     """
 
-    members: tuple[tuple[Op, tuple[Any, ...], tuple[_Operand, ...], Any, Any], ...]
+    members: tuple[tuple[Op, SettingsKey, tuple[_Operand, ...], Any, Any], ...]
     externals: tuple[ArrayType, ...]
     outputs: tuple[int, ...]
     types: tuple[ArrayType, ...]
@@ -306,17 +312,15 @@ def _formed(
         if entry is None:
             return _Operand()
         key: Any
-        if _is_number(entry):
+        if isinstance(entry, _NUMBERS):
             fixed = not lifted or dtype is None or (node.op.emission is not None and node.op.emission.fits)
             if fixed:
                 return _Operand(number=entry, words=repr(entry))
             key, entry = (dtype, repr(entry)), np.asarray(entry, dtype)
-        elif is_recorded(entry):
-            key = key_of(entry)
-            if key[0] in number:
-                return _Operand(member=number[key[0]])
         else:
-            key = id(entry)
+            key = entry_key(entry) or id(entry)
+            if isinstance(key, tuple) and key[0] in number:
+                return _Operand(member=number[key[0]])
         external.setdefault(key, entry)
         return _Operand(places.setdefault(key, len(places)))
 
@@ -328,11 +332,11 @@ def _formed(
             operand(node, entry, np.dtype(bool) if i in conditions else meeting)
             for i, entry in enumerate(node.inputs)
         )
-        settings = tuple(sorted(node.settings.items()))
+        settings = settings_key(node.settings)
         members.append((node.op, settings, read, meeting, node.output_types[0]))
     form = _LoopForm(
         tuple(members),
-        tuple(map(_type, external.values())),
+        tuple(map(entry_type, external.values())),
         tuple(number[id(node)] for node in outputs),
         tuple(node.output_types[0] for node in outputs),
     )
@@ -351,7 +355,7 @@ def _fused_op(form: _LoopForm, operations: int) -> Op:
                 else operand.number
                 for operand in read
             ]
-            values.append(one.forward(*operands, **dict(settings)))
+            values.append(one.forward(*operands, **dict(settings.pairs)))
         found = tuple(values[i] for i in form.outputs)
         return found if len(found) > 1 else found[0]
 
@@ -389,7 +393,7 @@ def _loop(form: _LoopForm) -> Any:
             (source,) = (operand.member for operand in read if operand.member is not None)
             numbers.append(numbers[source])
             reductions.append(one.facts["reduction"])
-            axes = normalize_axes(one.setting(dict(settings), "axis"), form.members[source][4].ndim)
+            axes = normalize_axes(one.setting(dict(settings.pairs), "axis"), form.members[source][4].ndim)
             continue
         conditions = one.emission.conditions if one.emission is not None else ()
         operands = []
@@ -404,7 +408,7 @@ def _loop(form: _LoopForm) -> Any:
                 value = build.cast(value, wanted)
                 dtypes[value] = wanted
             operands.append(value)
-        numbers.append(build.step(one, *operands, **dict(settings)))
+        numbers.append(build.step(one, *operands, **dict(settings.pairs)))
         reductions.append(None)
         dtypes[numbers[-1]] = types.dtype
     program = build.program(*(numbers[i] for i in form.outputs))
@@ -418,10 +422,10 @@ def _meeting_dtype(node: Node) -> np.dtype[Any]:
     numbers: list[Any] = []
     strong: list[ArrayType] = []
     for entry in entries:
-        if _is_number(entry):
+        if isinstance(entry, _NUMBERS):
             numbers.append(entry)
         else:
-            strong.append(_type(entry))
+            strong.append(entry_type(entry))
     numbers += [one.number for one in strong if isinstance(one, WeakType)]
     dtypes = [one.dtype for one in strong if not isinstance(one, WeakType)]
     found = np.result_type(*dtypes, *numbers) if dtypes else node.output_types[0].dtype

@@ -22,7 +22,7 @@ def join_ops(graph: Graph) -> Graph:
     before = {id(node): node for node in graph.nodes}
 
     def visit(node: Node, inputs: tuple[object, ...]) -> tuple[Node] | None:
-        for place, (first, both) in node.op.facts.get("behind", {}).items():
+        for place, (first, both) in node.op.facts["behind"].items():
             old = before.get(id(node.inputs[place]))
             read = inputs[place]
             if old is None or isinstance(old, Leaf) or not isinstance(read, Node):
@@ -36,4 +36,4 @@ def join_ops(graph: Graph) -> Graph:
                 return (joined,)
         return None
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ["behind"])

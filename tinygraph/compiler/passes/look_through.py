@@ -17,7 +17,16 @@ import numpy as np
 
 from tinygraph.compiler.passes.rewriting import edges, make_node, rewrite
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_type, is_recorded, key_of
+from tinygraph.core.node import (
+    Leaf,
+    Node,
+    SettingsKey,
+    edge_type,
+    entry_type,
+    is_recorded,
+    key_of,
+    settings_key,
+)
 from tinygraph.core.op import Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.core.types import ArrayType, WeakType, type_of
@@ -48,7 +57,7 @@ class Seen(NamedTuple):
 
 def look_through(graph: Graph) -> Graph:
     """Let the nodes of an op's forward stand for its node, wherever that is exact."""
-    if not any(_is_opaque(node.op) for node in graph.nodes if not isinstance(node, Leaf)):
+    if not _opaque(graph):
         return graph
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
@@ -71,8 +80,7 @@ def look_through(graph: Graph) -> Graph:
 
 def facts_inside(graph: Graph) -> list[Trace]:
     """What the forwards of a graph's nodes that are looked through read of Python's variables."""
-    found = (seen_in(node) for node in graph.nodes if not isinstance(node, Leaf))
-    return [seen.trace for seen in found if seen is not None]
+    return [seen.trace for seen in map(seen_in, _opaque(graph)) if seen is not None]
 
 
 def seen_on(op: Op, operands: Sequence[Any], settings: dict[str, Any]) -> Seen | None:
@@ -80,7 +88,16 @@ def seen_on(op: Op, operands: Sequence[Any], settings: dict[str, Any]) -> Seen |
     if not _is_opaque(op):
         return None
     kinds = tuple((type(None), "None") if one is None else type_of(np.asarray(one)) for one in operands)
-    return inside(op, kinds, tuple(sorted(settings.items())))
+    return inside(op, kinds, settings_key(settings))
+
+
+def _opaque(graph: Graph) -> list[Node]:
+    """The nodes of other packages' ops that only their forwards explain."""
+    return [
+        node
+        for node in graph.nodes
+        if not isinstance(node, Leaf) and node.op.package != BUILTIN_PACKAGE and _is_opaque(node.op)
+    ]
 
 
 def _is_opaque(op: Op) -> bool:
@@ -97,7 +114,7 @@ def seen_in(node: Node) -> Seen | None:
     operands: list[Any] = []
     for entry in node.inputs:
         if is_recorded(entry) or isinstance(entry, np.ndarray):
-            types = edge_type(entry) if is_recorded(entry) else type_of(entry)
+            types = entry_type(entry)
             if isinstance(types, WeakType):
                 return None
             operands.append(types)
@@ -105,7 +122,7 @@ def seen_in(node: Node) -> Seen | None:
             operands.append((type(entry), repr(entry)))  # 0.0 is not -0.0
         else:
             return None
-    key = op, tuple(operands), tuple(sorted(node.settings.items()))
+    key = op, tuple(operands), settings_key(node.settings)
     made = inside(*key)
     if made is not None and made.trace.broken() is not None:  # what the forward read is another thing now
         inside.cache_clear()
@@ -116,7 +133,7 @@ def seen_in(node: Node) -> Seen | None:
 
 
 @functools.lru_cache(1024)
-def inside(op: Op, operands: tuple[Any, ...], settings: tuple[tuple[str, Any], ...]) -> Seen | None:
+def inside(op: Op, operands: tuple[Any, ...], settings: SettingsKey) -> Seen | None:
     """What is inside an op's forward, for operands that are types of arrays, or (class, text) of Python numbers."""
     if any(isinstance(one, ArrayType) and one.dtype.kind not in "fb" for one in operands):
         return None
@@ -128,13 +145,13 @@ def inside(op: Op, operands: tuple[Any, ...], settings: tuple[tuple[str, Any], .
         filled = list(values)
         for i, one in zip(arrays, given, strict=True):
             filled[i] = one
-        return op.forward(*filled, **dict(settings))
+        return op.forward(*filled, **dict(settings.pairs))
 
     try:
         with np.errstate(all="ignore"):
             copies = (np.copy(one) if isinstance(one, np.ndarray) else one for one in values)
             with numpy_alone():  # as below: what it calls of ours rounds alike then, on large arrays too
-                wanted = op.forward(*copies, **dict(settings))
+                wanted = op.forward(*copies, **dict(settings.pairs))
             graph, trace = capture_with(forward, tuple(values[i] for i in arrays))
             if not _is_plain(graph, trace, op):
                 return None

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.compiler.passes.rewriting import Rewriting, edges
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, is_recorded, key_of
+from tinygraph.core.node import Leaf, Node, entry_key, settings_key
 
 
 def merge_duplicates(graph: Graph) -> Graph:
@@ -18,7 +18,7 @@ def merge_duplicates(graph: Graph) -> Graph:
     for node in graph.nodes:
         if isinstance(node, Leaf):
             continue
-        inputs = rewriting.inputs(node)
+        inputs = rewriting.entries(node.inputs)
         key = _computation(node, inputs)
         if not node.op.repeatable:
             rewriting.keep(node, inputs)
@@ -30,15 +30,15 @@ def merge_duplicates(graph: Graph) -> Graph:
 
 
 def _computation(node: Node, inputs: tuple[Any, ...]) -> Any:
-    """What makes two nodes the same: the op itself, not its name; settings as text, in which 0.0 is not -0.0."""
-    settings = repr(sorted(node.settings.items())) if node.settings else ""
-    return node.op, tuple(map(identity, inputs)), settings
+    """What makes two nodes the same: the op itself, not its name."""
+    return node.op, tuple(map(identity, inputs)), settings_key(node.settings).text
 
 
 def identity(entry: object) -> Any:
     """What makes two operands the same: their edge; for small constants their value."""
-    if is_recorded(entry):
-        return key_of(entry)
+    key = entry_key(entry)
+    if key is not None:
+        return key
     if isinstance(entry, np.ndarray) and entry.size > 16:
         return "array", id(entry)
     if isinstance(entry, np.ndarray | np.generic):

@@ -34,13 +34,17 @@ class Rewriting:
         outputs = self._outputs.get(id(entry.node if port else entry))  # type: ignore[attr-defined]
         return entry if outputs is None else outputs[entry.index if port else 0]  # type: ignore[attr-defined]
 
-    def inputs(self, node: Node) -> tuple[Any, ...]:
-        """A node's inputs after rewriting; the very tuple if none was replaced."""
-        known = self._outputs
-        for entry in node.inputs:
-            if (id(entry.node) if entry.__class__ is Port else id(entry)) in known:
-                return tuple(map(self.now, node.inputs))
-        return node.inputs
+    def entries(self, before: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What stands for each entry of a node's inputs, or of others; the very tuple if none was replaced."""
+        known, found = self._outputs, list(before)
+        replaced = False
+        for i, entry in enumerate(before):
+            port = entry.__class__ is Port
+            outputs = known.get(id(entry.node if port else entry))
+            if outputs is not None:
+                found[i] = outputs[entry.index if port else 0]
+                replaced = True
+        return tuple(found) if replaced else before
 
     def put(self, node: Node, outputs: Sequence[Any]) -> None:
         """Let entries stand for a node's outputs."""
@@ -48,13 +52,13 @@ class Rewriting:
 
     def keep(self, node: Node, inputs: tuple[Any, ...] | None = None) -> Node:
         """Keep a node; it is made again if its inputs (found here, if not given) or its forward node were replaced."""
-        inputs = self.inputs(node) if inputs is None else inputs
+        inputs = self.entries(node.inputs) if inputs is None else inputs
         before = node.place.origin
-        origin = before if before is None else self.origin(node)
+        origin = self.origin(node) if id(before) in self._outputs else before
         if inputs is node.inputs and origin is before:
             return node
         node_now = with_inputs(node, inputs, origin)
-        self.put(node, edges(node_now))
+        self._outputs[id(node)] = edges(node_now)
         return node_now
 
     def origin(self, node: Node) -> Node | None:
@@ -70,22 +74,27 @@ class Rewriting:
             return before
         return Graph(
             before.inputs,
-            [self.now(out) for out in before.outputs],
+            self.entries(before.outputs),
             result=before.result,
-            updates=[(leaf, self.now(value)) for leaf, value in before.updates],
-            gradients=[(leaf, self.now(value)) for leaf, value in before.gradients],
+            updates=self._values(before.updates),
+            gradients=self._values(before.gradients),
             name=before.name,
         )
 
+    def _values(self, pairs: Sequence[tuple[Leaf, Any]]) -> list[tuple[Leaf, Any]]:
+        values = self.entries(tuple(value for _, value in pairs))
+        return [(leaf, value) for (leaf, _), value in zip(pairs, values, strict=True)]
 
-def rewrite(graph: Graph, visit: Visit) -> Graph:
-    """The graph with every node replaced by what `visit` says."""
+
+def rewrite(graph: Graph, visit: Visit, facts: Sequence[str] = ()) -> Graph:
+    """The graph with every node replaced by what `visit` says; with `facts`, only ops that state one are visited."""
+    unstated = frozenset(facts).isdisjoint
     rewriting = Rewriting(graph)
     replaced = rewriting._outputs  # until there is one, nodes stay as they are
     for node in graph.nodes:
         if not isinstance(node, Leaf):
-            inputs = rewriting.inputs(node) if replaced else node.inputs
-            found = visit(node, inputs)
+            inputs = rewriting.entries(node.inputs) if replaced else node.inputs
+            found = None if facts and unstated(node.op.facts) else visit(node, inputs)
             if found is not None:
                 rewriting.put(node, found)
             elif replaced:

@@ -193,7 +193,7 @@ def _in_order(graph: Graph, nodes: Sequence[Node], order: Sequence[int]) -> Grap
     rewriting = Rewriting(graph)
     made: list[Node] = []
     for i in order[start:]:
-        made.append(with_inputs(nodes[i], rewriting.inputs(nodes[i]), rewriting.origin(nodes[i])))
+        made.append(with_inputs(nodes[i], rewriting.entries(nodes[i].inputs), rewriting.origin(nodes[i])))
         rewriting.put(nodes[i], edges(made[-1]))
     serve_what_was_made_later(made, rewriting)
     return rewriting.graph()

@@ -39,7 +39,7 @@ def share_loops(graph: Graph) -> Graph:
             continue
         if id(longest_now) not in made:
             settings = longest_now.settings
-            inputs = rewriting.inputs(node)
+            inputs = rewriting.entries(node.inputs)
             new = make_node(node.op, inputs, settings, longest_now.types, like=node)
             made[id(longest_now)] = edges(new)
         rewriting.put(node, made[id(longest_now)])

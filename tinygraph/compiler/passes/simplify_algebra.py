@@ -23,7 +23,7 @@ def simplify_algebra(graph: Graph) -> Graph:
         for operand, number in node.op.facts.get("neutral", {}).items():
             (position,) = node.op.signature.positions(operand, len(inputs))
             other = inputs[1 - position]
-            if is_recorded(other) and same_type(other, node) and _is_neutral(inputs[position], number, node):
+            if _is_neutral(inputs[position], number, node) and is_recorded(other) and same_type(other, node):
                 return [other]
         if node.op.facts.get("involution"):
             source = inputs[0]
@@ -36,7 +36,7 @@ def simplify_algebra(graph: Graph) -> Graph:
                 return [source.inputs[0]]
         return None
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ["neutral", "involution"])
 
 
 def _is_neutral(entry: Any, number: float, node: Node) -> bool:

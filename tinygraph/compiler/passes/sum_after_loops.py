@@ -67,7 +67,7 @@ def sum_after_loops(graph: Graph) -> Graph:
         if split is None:
             rewriting.keep(node)
         else:
-            rewriting.put(node, _apart(node, rewriting.inputs(node), split))
+            rewriting.put(node, _apart(node, rewriting.entries(node.inputs), split))
     return rewriting.graph()
 
 

@@ -11,25 +11,29 @@ from typing import Any
 
 from tinygraph.compiler.passes.rewriting import edges, make_node, rewrite, uses_of
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, entry_type
 from tinygraph.core.registry import ops
-from tinygraph.core.types import type_of
 
 
 def sum_parts(graph: Graph) -> Graph:
     """Replace each tree of additions with such arrays at its ends."""
     uses = uses_of(graph)
-    readers = {id(parent): node for node in graph.nodes for parent in node.parents() if uses[id(parent)] == 1}
+    sums = {id(node): node for node in graph.nodes if _is_sum(node)}
+    if not sums:
+        return graph
+    readers = {
+        id(parent): node for node in sums.values() for parent in node.parents() if uses[id(parent)] == 1
+    }
 
     def inner(node: Node) -> bool:
         """Whether a sum is only an operand of another one of the same pass."""
         reader = readers.get(id(node))
-        return reader is not None and _is_sum(reader) and reader.place.phase == node.place.phase
+        return reader is not None and reader.place.phase == node.place.phase
 
     made: dict[int, list[tuple[Any, Any]]] = {}  # what the sums add, for those that another one reads alone
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not _is_sum(node):
+        if id(node) not in sums:
             return None
         terms: list[tuple[Any, Any]] = []
         for entry, now in zip(node.inputs, inputs, strict=True):
@@ -48,7 +52,7 @@ def _is_sum(node: Node) -> bool:
         not isinstance(node, Leaf)
         and node.op is ops.add
         and bool(node.shape)
-        and all((edge_type(one) if is_recorded(one) else type_of(one)) == node.types for one in node.inputs)
+        and all((entry_type(one)) == node.types for one in node.inputs)
     )
 
 

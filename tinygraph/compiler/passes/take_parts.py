@@ -16,10 +16,9 @@ def take_parts(graph: Graph) -> Graph:
     """Let each part be taken on its own."""
 
     def visit(node: Node, inputs: tuple[Any, ...]) -> list[Any] | None:
-        parts = node.op.facts.get("parts")
-        if parts is None or not is_recorded(inputs[0]):
+        if not is_recorded(inputs[0]):
             return None
-        wanted = parts(edge_type(inputs[0]), node.output_types, node.all_settings)
+        wanted = node.op.facts["parts"](edge_type(inputs[0]), node.output_types, node.all_settings)
         if len(wanted) > MOST_PARTS:
             return None
         return [
@@ -27,7 +26,7 @@ def take_parts(graph: Graph) -> Graph:
             for (op, settings), types in zip(wanted, node.output_types, strict=True)
         ]
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ["parts"])
 
 
 MOST_PARTS = 64  # beyond, one copy of everything is less than a node each

@@ -32,7 +32,7 @@ def transpose_products(graph: Graph) -> Graph:
         turned = tuple(_transposed(one, node) for one in reversed(operands))
         return [make_node(product.op, turned, product.settings, node.types, like=product)]
 
-    return rewrite(graph, visit)
+    return rewrite(graph, visit, ["permutation"])
 
 
 def is_transposition(entry: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, Port, edge_node, edge_type, entry_type, is_recorded
 from tinygraph.core.types import ArrayType, WeakType, type_of
 from tinygraph.errors import GraphError
 from tinygraph.tracing.applying import infer_types
@@ -36,7 +36,7 @@ def verify(graph: Graph) -> None:
                     f"{what} {i} is {edge_node(end).describe()}, which is not among the graph's nodes"
                 )
     for leaf, value in graph.updates:
-        found = edge_type(value) if is_recorded(value) else type_of(value)
+        found = entry_type(value)
         if found.shape != leaf.types.shape:
             raise GraphError(f"the update of {leaf.describe()}, {leaf.types}, is {found}")
 

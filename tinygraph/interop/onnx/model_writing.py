@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from tinygraph.core.bodies import opened, ruled_in
 from tinygraph.core.graph import Graph
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, entry_type, is_recorded
 from tinygraph.core.op import Op
 from tinygraph.core.registry import BUILTIN_PACKAGE
 from tinygraph.core.state import Generator
@@ -398,7 +398,7 @@ def _types(node: Node) -> list[Any]:
         ):
             found.append(entry)
         else:
-            found.append(edge_type(entry) if is_recorded(entry) else type_of(entry))
+            found.append(entry_type(entry))
     return found
 
 

@@ -213,7 +213,8 @@ def geomspace(
     dtype: DTypeLike | None = None,
     axis: int = 0,
 ) -> Any:
-    start, stop = floating(start), floating(stop)
+    kind = np.result_type(operand(start).dtype, operand(stop).dtype, np.float64)  # at least, as NumPy's
+    start, stop = operand(start).astype(kind), operand(stop).astype(kind)
     if known(start, stop) and np.any(value(np.sign(start)) != value(np.sign(stop))):
         raise NumpyFunctionError(
             "np.geomspace on tensors takes ends of one sign, so that what is between them is real"
@@ -236,6 +237,7 @@ def _cumulative(function: object, plain: Any, first: float) -> None:
         include_initial: bool = False,
     ) -> Any:
         refuse(function, "use the result", out=out)
+        x = np.atleast_1d(x)
         if axis is None:
             if x.ndim != 1:
                 raise ValueError(

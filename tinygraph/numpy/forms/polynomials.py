@@ -41,7 +41,13 @@ def polysub(a1: object, a2: object) -> Any:
 
 @form(np.polymul)
 def polymul(a1: Any, a2: Any) -> Any:
-    return np.convolve(a1, a2)
+    return np.convolve(_never_empty(a1), _never_empty(a2))
+
+
+def _never_empty(p: object) -> Any:
+    """Coefficients of which there are none as those of the polynomial 0."""
+    p = np.atleast_1d(operand(p))
+    return p if p.size else np.zeros(1, p.dtype)
 
 
 @form(np.polydiv)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -203,7 +204,7 @@ def apply_along_axis(func1d: Any, axis: int, arr: Numeric, *args: Any, **kwargs:
     stack = rows.shape[:-1]
     if 0 in stack:
         raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
-    flat = rows.reshape(-1, x.shape[at])
+    flat = rows.reshape(prod(stack), x.shape[at])
     found = np.stack([operand(func1d(flat[i], *args, **kwargs)) for i in range(flat.shape[0])])
     inner = found.ndim - 1
     found = found.reshape((*stack, *found.shape[1:]))

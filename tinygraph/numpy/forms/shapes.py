@@ -141,7 +141,7 @@ def vander(x: Numeric, N: int | None = None, increasing: bool = False) -> Any:
 @form(np.trim_zeros)
 def trim_zeros(filt: object, trim: str = "fb", axis: Axis = None) -> Any:
     x = operand(filt)
-    places = np.nonzero(x)
+    places = np.nonzero(x) if x.ndim else ()
     axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     index: list[Any] = [slice(None)] * x.ndim
     for one in axes:

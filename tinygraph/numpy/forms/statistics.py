@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def _share(q: object) -> Any:
 def median(
     a: Numeric, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Any:
-    return quantile(a, 0.5, axis, out, overwrite_input, "linear", keepdims)
+    return quantile(_never_empty(floating(a), axis), 0.5, axis, out, overwrite_input, "linear", keepdims)
 
 
 @form(np.nanquantile)
@@ -147,7 +148,7 @@ def nanquantile(
     refuse(np.nanquantile, _UNIT, out=out)
     if weights is not None:
         return _weighted(np.nanquantile, a, q, axis, method, keepdims is True, weights)
-    rows, shape = _rows(floating(a), axis)
+    rows, shape = _rows(_never_empty(floating(a), axis), axis)
     levels = _levels(q)
     counts = np.sum(~np.isnan(value(detached(rows)) if known(rows) else rows), axis=-1)
     if not known(counts):
@@ -232,7 +233,19 @@ def _rows(x: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
     axes = tuple(axis_of(one, x.ndim) for one in (axis if isinstance(axis, tuple | list) else (axis,)))
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     moved = np.moveaxis(x, axes, tuple(range(-len(axes), 0)))
-    return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1)), shape
+    kept = x.ndim - len(axes)
+    return moved.reshape((*moved.shape[:kept], prod(moved.shape[kept:]))), shape
+
+
+def _never_empty(x: Any, axis: Axis) -> Any:
+    """An array with a NaN along each axis that a reduction goes over and finds empty: NumPy's median of nothing."""
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    for one in axes:
+        at = axis_of(one, x.ndim)
+        if x.shape[at] == 0:
+            gap = np.full((*x.shape[:at], 1, *x.shape[at + 1 :]), np.nan, x.dtype)
+            x = np.concatenate([x, gap], axis=at)
+    return x
 
 
 def _between(ordered: Numeric, places: Numeric, dtype: DTypeLike) -> Any:
@@ -352,7 +365,10 @@ def nanvar(
 
 @form(np.nanstd)
 def nanstd(a: Any, axis: Any = None, **options: Any) -> Any:
-    return np.sqrt(nanvar(a, axis, **options))
+    variance = nanvar(a, axis, **options)
+    spread = variance != 0  # where nothing varies the slope is 0, as of np.std
+    root = np.sqrt(np.where(spread, variance, np.asarray(1, variance.dtype)))
+    return np.where(spread, root, variance)
 
 
 # -- covariances -------------------------------------------------------------------------------------------------------
@@ -435,7 +451,7 @@ def histogram_bin_edges(a: Numeric, bins: Any = 10, range: Any = None, weights: 
     count = bins
     if known(x):
         found = np.histogram_bin_edges(value(x), bins, range, value(weights))
-        if range is not None or x.size == 0 or np.ptp(value(x)) == 0:
+        if range is not None or x.size == 0:
             return found
         count = found.size - 1
     elif isinstance(bins, str):
@@ -443,7 +459,7 @@ def histogram_bin_edges(a: Numeric, bins: Any = 10, range: Any = None, weights: 
             f"histograms with bins={bins!r} have as many as the values tell: capture with a number"
         )
     low, high = (np.min(x), np.max(x)) if range is None else range
-    if range is None and not known(x):
+    if range is None and (not known(x) or np.ptp(value(x)) == 0):
         alone = np.equal(low, high)
         low, high = low - np.where(alone, 0.5, 0.0), high + np.where(alone, 0.5, 0.0)
     return np.linspace(low, high, count + 1).astype(
@@ -488,7 +504,7 @@ def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: bool | None = None, weights: object = None
 ) -> Any:
     given = list(sample) if isinstance(sample, list | tuple) else None
-    columns = [operand(one) for one in given] if given is not None else _columns(operand(sample))
+    columns = [operand(one).reshape(-1) for one in given] if given is not None else _columns(operand(sample))
     if known(columns, bins):
         points = np.stack([value(detached(one)) for one in columns], axis=-1)
         counts, edges = np.histogramdd(points, value(bins), range, density, value(detached(weights)))
@@ -510,7 +526,7 @@ def histogramdd(
 
 
 def _columns(points: Numeric) -> list[Any]:
-    points = points[:, None] if points.ndim == 1 else points
+    points = points.reshape(-1, 1) if points.ndim < 2 else points
     return [points[:, i] for i in np.arange(points.shape[1])]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.core.node import Leaf, edge_node, is_recorded
+from tinygraph.core.node import Leaf, is_recorded
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import Array
 from tinygraph.errors import FileFormatError
@@ -176,7 +176,7 @@ def inputs_behind(x: Tensor) -> tuple[str, ...]:
 
     if x._edge is None or not is_recorded(x._edge):
         return ()
-    found = ancestors([edge_node(x._edge)])
+    found = ancestors([x._edge])
     return tuple(one.name or "" for one in found if isinstance(one, Leaf) and one.kind == "input")
 
 
