@@ -156,11 +156,11 @@ class Generator:
 
     def uniform(self, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Any:
         """Float64 numbers in [low, high). While a program is captured: a node that draws when the program runs."""
-        return drawn_from(self, "random_uniform", {"shape": tuple(shape), "low": low, "high": high})
+        return drawn_from(self, "random_uniform", shape=tuple(shape), low=low, high=high)
 
     def normal(self, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Any:
         """Float64 numbers of the normal distribution; captured like `uniform`."""
-        return drawn_from(self, "random_normal", {"shape": tuple(shape), "mean": mean, "std": std})
+        return drawn_from(self, "random_normal", shape=tuple(shape), mean=mean, std=std)
 
     @property
     def leaf(self) -> Leaf:
@@ -180,7 +180,7 @@ class Generator:
         return self.numpy.permutation(count)
 
 
-def drawn_from(generator: Generator, op: str, settings: dict[str, Any]) -> Any:
+def drawn_from(generator: Generator, op: str, **settings: object) -> Any:
     """What a random op draws: data, or in a captured program the node that draws when the program runs."""
     if modes.current.capture is None:
         return ops[op].forward(generator, **settings)

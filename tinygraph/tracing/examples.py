@@ -166,7 +166,7 @@ class Example:
         different = self._randomness == "different"
         if different:
             settings = {**settings, "shape": (self._size, *settings["shape"])}
-        drawn = self._outside(lambda: drawn_from(generator._leaf.value, op.name, settings))
+        drawn = self._outside(lambda: drawn_from(generator._leaf.value, op.name, **settings))
         if isinstance(drawn, Tensor):
             self._made[id(drawn)] = drawn
         return self.argument(drawn, "draw") if different else drawn
