@@ -64,6 +64,8 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
+from tinygraph.numpy.call_options import in_rows as in_rows
+from tinygraph.numpy.call_options import laid_out_like as laid_out_like
 from tinygraph.numpy.call_options import settled as settled
 from tinygraph.numpy.edges import padded_by_rule as padded_by_rule
 from tinygraph.numpy.form import detached as detached

@@ -30,7 +30,9 @@ from tinygraph.plugin import (
     batch_size,
     build_index,
     composite,
+    in_rows,
     indices,
+    laid_out_like,
     leading,
     moved,
     normalize_axes,
@@ -589,7 +591,7 @@ def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
 def np_take(
     a: Numeric, indices: Numeric, axis: int | None = None, out: object = None, mode: str = "raise"
 ) -> Any:
-    """`np.take`; places outside are wrapped, or clipped, where the mode says so."""
+    """`np.take`, whose result lies in rows; places outside are wrapped, or clipped, where the mode says so."""
     if mode not in ("raise", "wrap", "clip"):
         raise SettingError(f"np.take: mode {mode!r} is none of 'raise', 'wrap' and 'clip'")
     if mode != "raise":
@@ -598,7 +600,7 @@ def np_take(
             raise IndexError("cannot take elements from an empty axis")
         places = operand(indices)
         indices = np.remainder(places, size) if mode == "wrap" else np.clip(places, 0, size - 1)
-    return settled("np.take", take(a, indices, axis=axis), out=out)
+    return settled("np.take", in_rows(take(a, indices, axis=axis)), out=out)
 
 
 @composite(
@@ -719,7 +721,7 @@ def np_sort(
     """`np.sort` of any kind, all of which give the same numbers; order= is refused."""
     if order is not None:
         raise NumpyFunctionError("np.sort on tensors does not take order=, which is for records")
-    return sort(a, axis=axis)
+    return laid_out_like(a, sort(a, axis=axis))
 
 
 @composite(samples=[Sample([1.0, 4.0, 9.0], expected=[3.0, 5.0]), Sample(_CUBE, axis=1, n=2)])

@@ -1,5 +1,5 @@
 """Every differentiable function of NumPy on empty, 0-d and single precision operands: shapes and dtypes are NumPy's,
-gradients have their operand's and are finite where the result is.
+gradients have their operand's and are finite where the result is. And each is compiled, with the eager numbers.
 """
 
 import copy
@@ -12,8 +12,9 @@ import pytest
 
 import tinygraph as tg
 from tests.front.calls import ARRAYS_BY_NAME, WITHOUT_ARRAYS, call_of
-from tests.front.checking import call_on_tensors, functions_of, leaves, tracked
+from tests.front.checking import call_on_tensors, functions_of, leaves, replaced, tracked
 from tests.front.coverage import MODULES
+from tinygraph.errors import CaptureError
 
 SINGLE = {"f": np.float32, "c": np.complex64}
 VARIANTS: dict[str, Callable[[Any], Any]] = {
@@ -71,6 +72,45 @@ def test_edges(name: str) -> None:
             except (ValueError, TypeError, IndexError, ArithmeticError):  # NumPy takes no such operands
                 continue
             check(function, given, settings, leaves(expected), f"{name}, {variant}")
+
+
+# Shapes and classes that values decide are known when the program runs alone.
+BY_VALUE = {
+    "intersect1d", "polydiv", "roots", "setdiff1d", "setxor1d", "trim_zeros", "union1d", "unique", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values", "linalg.eig", "linalg.eigvals",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore")
+def test_captured_as_eagerly(name: str) -> None:
+    function, args, options = call_of(name, function_named(name))
+    with np.errstate(all="ignore"):
+        again = copy.deepcopy((args, options))
+        if call_on_tensors(function, *again)[0].kind != "differentiable":
+            return
+        points = [
+            one
+            for one in leaves([list(args), list(options.values())])
+            if getattr(one, "dtype", np.dtype(bool)).kind in "fc"
+        ]
+
+        def program(*values: Any) -> list[Any]:
+            moving = iter(values)
+            given = [replaced(one, moving) for one in args]
+            out = function(*given, **{key: replaced(one, moving) for key, one in options.items()})
+            return [one for one in leaves(out) if hasattr(one, "dtype")]
+
+        if name in BY_VALUE:
+            with pytest.raises(CaptureError):
+                tg.compile(program)(*points)
+            return
+        expected = [
+            x.detach().numpy() if isinstance(x, tg.Tensor) else x for x in program(*map(tg.tensor, points))
+        ]
+        for one, other in zip(tg.compile(program)(*points), expected, strict=True):
+            assert (np.shape(one), one.dtype) == (np.shape(other), other.dtype)
+            np.testing.assert_allclose(np.asarray(one), other, rtol=1e-8, atol=1e-11)
 
 
 def check(function: Any, args: list[Any], options: dict[str, Any], expected: list[Any], where: str) -> None:

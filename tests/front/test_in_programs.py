@@ -7,7 +7,7 @@ import pytest
 import tinygraph as tg
 from tests.front.calls import SYMMETRIC, TALL, UP, A, B, V, W, given
 from tests.front.checking import leaves
-from tinygraph.errors import CaptureError
+from tinygraph.errors import CaptureError, ShapeError
 
 GAPS = np.array([[0.62, np.nan, 0.47], [0.85, 0.29, np.nan], [1.46, 0.98, 0.33]])
 PLACES = np.array([2, 0, 1])
@@ -112,3 +112,24 @@ def test_no_operand_is_spared():
     assert tg.vmap(lambda x: np.searchsorted(UP, x))(np.zeros((0, 2))).shape == (0, 2)
     assert np.cov(tg.tensor(SYMMETRIC)).shape == (3, 3)
     assert given() == ((), {})
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_op_remembers_types_by_shape_and_dtype():
+    """Types of earlier calls are met again only where shapes, dtypes and single numbers are the same."""
+    half, single, double = (np.ones((2, 3), name) for name in ("float16", "float32", "float64"))
+
+    def type_of(*xs):
+        return tg.vmap(lambda *each: np.add(*each))(*xs).dtype
+
+    for _ in range(2):
+        assert [type_of(half, half), type_of(half, single), type_of(single, double)] == [
+            np.float16, np.float32, np.float64,
+        ]  # fmt: skip
+        add = tg.vmap(lambda x, y: np.add(x, y), in_axes=(0, None))
+        assert add(single, np.float64(1)).dtype == np.float64
+        assert add(single, 1.0).dtype == np.float32
+        assert add(half, np.ones((4, 1))).shape == (2, 4, 3)
+        with pytest.raises(ShapeError, match="do not broadcast"):
+            add(half, np.ones(2))
+        assert add(np.ones((2, 3), ">f4"), np.float32(1)).dtype == np.float32

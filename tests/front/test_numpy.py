@@ -9,7 +9,7 @@ import tinygraph as tg
 from tests.front.calls import ARRAYS_BY_NAME, CHOSEN_BY_VALUE, WITHOUT_ARRAYS, call_of
 from tests.front.checking import call_on_tensors, check_derivatives, check_values, functions_of
 from tests.front.coverage import MODULES, linalg_rows, rows_of, special_rows
-from tests.front.elsewhere import HAVE_GRADIENTS
+from tests.front.elsewhere import ASKED_OF_AUTOGRAD, HAVE_GRADIENTS
 from tinygraph.errors import NumpyFunctionError, RecordingError
 
 # The only ones, each with a reason in its message.
@@ -77,3 +77,9 @@ def test_what_has_a_gradient_elsewhere_has_one_here():
     assert len(elsewhere) > 350
     assert len(left) <= 0.02 * len(elsewhere)
     assert set(kinds.values()) == {"differentiable", "constant", "refused"}
+
+
+@pytest.mark.parametrize("which", ASKED_OF_AUTOGRAD)
+def test_what_autograd_has_no_rule_for_is_differentiable(which):
+    rows = {prefix + name: kind for prefix in MODULES for name, kind, _ in rows_of(prefix)}
+    assert {name: rows[name] for name in ASKED_OF_AUTOGRAD[which] if rows[name] != "differentiable"} == {}

@@ -462,3 +462,13 @@ def test_single_precision_far_from_zero_is_standardized_as_in_double(generated, 
             np.testing.assert_allclose(mean, exact.mean(axis=1, keepdims=True), rtol=1e-7, atol=1e-7)
             np.testing.assert_allclose(variance, exact.var(axis=1, keepdims=True), rtol=1e-6, atol=1e-12)
     assert not np.asarray(function(np.full((1, 7), 1e6, np.float32))[0]).any()
+
+
+def test_a_half_power_of_half_precision_is_numpys():
+    """`np.power` takes roots in float32 and float64 alone, `**` in all: 0.0 and -0.0, inf and nan."""
+    values = np.array([-0.0, -np.inf, 4.0], np.float16)
+    with np.errstate(invalid="ignore"):
+        powers = [np.power(tg.tensor(values), 0.5), tg.compile(lambda x: np.power(x, 0.5))(values)]
+        roots = [tg.tensor(values) ** 0.5, np.power(tg.tensor(values.astype(np.float32)), 0.5)]
+    assert [str(np.asarray(one).tolist()) for one in powers] == ["[0.0, inf, 2.0]"] * 2
+    assert [str(np.asarray(one).tolist()) for one in roots] == ["[-0.0, nan, 2.0]"] * 2

@@ -25,7 +25,7 @@ from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.passes.sum_parts import sum_parts
-from tinygraph.compiler.plan import Plan, check_repeats
+from tinygraph.compiler.plan import NODE_BYTES, Plan, check_repeats
 from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
@@ -56,7 +56,7 @@ MOST_ENTRIES = 8
 Accuracy = Literal["fast", "exact"]
 PLAN_BYTES = 2**30  # what the plans of a function may take together, by default
 MOST_REASONS = 1000  # for captures, remembered
-_NODE_BYTES = 1000  # of a node of a graph, about; stages share most of them
+_VERSION_BYTES = 50_000  # of what is known of a capture, about; measured
 _NUMBERS = (int, float, np.float64, np.float32, np.int64, np.bool_)
 _PLAIN = frozenset((np.ndarray, Tensor, *_NUMBERS))  # arguments that are surely no containers
 _SAID: dict[Any, Any] = {}  # warnings that were given, once a line
@@ -84,9 +84,10 @@ class CapturedVersion(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """What it takes, about."""
+        """What it takes, about; what passes made on the way shares most of its nodes with the first and the last."""
         plans = sum(plan.nbytes for plan in (self.plan, *self.recorder.plans))
-        return plans + _NODE_BYTES * sum(len(stage.graph.nodes) for stage in self.stages)
+        nodes = len(self.stages[0].graph.nodes) + len(self.stages[-1].graph.nodes)
+        return plans + _VERSION_BYTES + NODE_BYTES * nodes
 
 
 class Versions(list[CapturedVersion]):

@@ -28,10 +28,11 @@ from tinygraph.core.types import Array
 from tinygraph.errors import OpError, SettingError, ShapeError
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
+from tinygraph.kernels.machine_code import Bound, MachineCode
 from tinygraph.kernels.threads import get_threads
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
-_STEP_BYTES, _NODE_BYTES = 25_000, 2_000
+_PLAN_BYTES, _STEP_BYTES, NODE_BYTES = 80_000, 2_000, 500
 
 
 class Step(NamedTuple):
@@ -279,9 +280,18 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes by itself, about: arrays of its own, kernels and machine code, and the schedule."""
+        """The memory that it takes, about: arrays of its own, the schedule, and its part of the machine code.
+
+        Machine code that many plans run counts in each by how often it is bound there.
+        """
         own = self.own_bytes + sum(home.nbytes for _, home in self.states if home.ndim == 0)
-        return own + _STEP_BYTES * len(self.steps) + _NODE_BYTES * len(self.graph.nodes)
+        code = sum(one.nbytes // max(len(one.bound), 1) for one in self._codes)
+        return own + code + _PLAN_BYTES + _STEP_BYTES * len(self.steps) + NODE_BYTES * len(self.graph.nodes)
+
+    @functools.cached_property
+    def _codes(self) -> tuple[MachineCode, ...]:
+        """The machine code of each step that is a kernel bound to its arrays."""
+        return tuple(step.kernel.run.kernel.code for step in self.steps if isinstance(step.kernel.run, Bound))
 
     def fits(self) -> bool:
         """Whether the states still live where the plan reads them (a changed dtype moves them), for as many threads."""

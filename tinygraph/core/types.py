@@ -206,6 +206,7 @@ def reduced_shape(
     return tuple(size for i, size in enumerate(shape) if i not in axes)
 
 
+MOST_KNOWN = 1000  # types that an elementwise op remembers
 Forward = Callable[..., Any]
 TypeRule = Callable[..., Any]
 
@@ -233,34 +234,34 @@ def _of_shape(
 def elementwise_types(forward: Forward) -> TypeRule:
     """Operands broadcast; dtype and number of outputs are whatever the forward makes of theirs."""
 
-    known: dict[Any, Any] = {}  # for single numbers, of which programs have 10^5
+    known: dict[Any, Any] = {}  # programs have 10^5 single numbers, and meet the same shapes again and again
 
     def types(*operands: object, **settings: object) -> ArrayType | tuple[ArrayType, ...]:
-        key = None if settings else _single_numbers(operands)
+        key = None if settings else _deciding(operands)
         if key is not None and key in known:
             return known[key]  # type: ignore[no-any-return]
         shape = broadcast_shapes(*(x.shape for x in operands if isinstance(x, ArrayType)))
         with np.errstate(all="ignore"):
             result = forward(*map(_operand, operands), **settings)
         found = _of_shape(shape, result, operands)
-        if key is not None:
+        if key is not None and len(known) < MOST_KNOWN:
             known[key] = found
         return found
 
     return types
 
 
-def _single_numbers(operands: Sequence[Any]) -> tuple[str, ...] | None:
-    """What decides the type that an op makes of single numbers; None where something else takes part.
+def _deciding(operands: Sequence[Any]) -> tuple[Any, ...] | None:
+    """What decides the type that an op makes of real numbers and arrays of them; None where something else takes part.
 
     Of a Python float its class is enough; an integer's value may not fit the dtype that it meets.
     """
-    kinds = []
+    kinds: list[Any] = []
     for x in operands:
         if x.__class__ is float:
             kinds.append("float")
-        elif isinstance(x, ArrayType) and not x[0] and x[1].kind in "fb":
-            kinds.append(x[1].char)
+        elif isinstance(x, ArrayType) and x[1].kind in "fb" and x[1].isnative:
+            kinds.append((x[0], x[1].char) if x[0] else x[1].char)
         else:
             return None
     return tuple(kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -17,16 +17,10 @@ WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.result_type: lambda *xs: np.result_type(*(x.dtype if hasattr(x, "requires_grad") else x for x in xs)),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
-    np.zeros_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.zeros(
-        x.shape if shape is None else shape, dtype or x.dtype
-    ),
-    np.ones_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.ones(
-        x.shape if shape is None else shape, dtype or x.dtype
-    ),
+    np.zeros_like: lambda x, *args, **options: _like(np.zeros_like, x, *args, **options),
+    np.ones_like: lambda x, *args, **options: _like(np.ones_like, x, *args, **options),
     np.full_like: lambda *args, **options: _full_like(*args, **options),
-    np.empty_like: lambda x, dtype=None, order="K", subok=True, shape=None, device=None: np.empty(
-        x.shape if shape is None else shape, dtype or x.dtype
-    ),
+    np.empty_like: lambda x, *args, **options: _like(np.empty_like, x, *args, **options),
     np.array_repr: lambda x, *args, **kwargs: repr(x),
     np.array_str: lambda x, *args, **kwargs: str(x),
     np.allclose: constant(np.allclose),
@@ -37,11 +31,29 @@ WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
 }
 
 
+def _like(
+    function: Callable[..., Any],
+    x: Any,
+    dtype: DTypeLike | None = None,
+    order: Literal["K", "A", "C", "F"] = "K",
+    subok: bool = True,
+    shape: int | tuple[int, ...] | None = None,
+    *,
+    device: object = None,
+) -> Any:
+    """An array in the layout of the tensor's value; in rows where it has none, in a capture."""
+    value = getattr(x, "_value", x)
+    if not isinstance(value, np.ndarray):
+        value = np.broadcast_to(np.empty((), x.dtype), x.shape)
+        order = "C" if order in "KA" else order
+    return function(value, dtype=dtype, order=order, subok=False, shape=shape)
+
+
 def _full_like(
     a: Any,
     fill_value: Any,
     dtype: DTypeLike | None = None,
-    order: str = "K",
+    order: Literal["K", "A", "C", "F"] = "K",
     subok: bool = True,
     shape: int | tuple[int, ...] | None = None,
     *,
@@ -50,7 +62,9 @@ def _full_like(
     """An array; of a tensor's number a tensor, through which its gradient flows."""
     shape, dtype = np.shape(a) if shape is None else shape, a.dtype if dtype is None else np.dtype(dtype)
     if not hasattr(fill_value, "requires_grad"):
-        return np.full(shape, fill_value, dtype)
+        made = _like(np.empty_like, a, dtype, order, shape=shape)
+        made[...] = fill_value
+        return made
     return np.broadcast_to(fill_value, shape).astype(dtype)
 
 

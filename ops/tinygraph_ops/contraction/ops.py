@@ -24,6 +24,7 @@ from tinygraph.plugin import (
     broadcast_places,
     broadcast_shapes,
     composite,
+    in_rows,
     indices,
     normalize_axes,
     op,
@@ -402,8 +403,8 @@ def tensordot(x: Numeric, y: Numeric, *, axes: Any = 2) -> Any:
 
 @tensordot.numpy(np.tensordot)
 def np_tensordot(a: Numeric, b: Numeric, axes: object = 2) -> Any:
-    """`np.tensordot`."""
-    return tensordot(a, b, axes=axes)
+    """`np.tensordot`, whose result lies in rows."""
+    return in_rows(tensordot(a, b, axes=axes))
 
 
 @composite(
