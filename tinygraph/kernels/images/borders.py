@@ -215,7 +215,12 @@ def clear_halo(array: Array, layout: Layout) -> Run:
 # -- epilogues ---------------------------------------------------------------------------------------------------
 
 
-def with_epilogue(lowered: Lowering, result: Border, cpu: Cpu, epilogue: Epilogue) -> Lowering | None:
+def taking_epilogues(lowered: Lowering, result: Border, cpu: Cpu) -> Lowering:
+    """A convolution's lowering that can be asked for itself with an epilogue."""
+    return lowered._replace(with_epilogue=functools.partial(_with_epilogue, lowered, result, cpu))
+
+
+def _with_epilogue(lowered: Lowering, result: Border, cpu: Cpu, epilogue: Epilogue) -> Lowering | None:
     """A convolution with an epilogue, where its arrays lie as the result does, or have a number for each channel.
 
     Results are written in whole pixels, so that nothing is read or written beside the channels in memory.

@@ -5,7 +5,6 @@ The latter where a group's channels fill vectors of their own, or one that is cu
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,10 +22,10 @@ from tinygraph.kernels.images.borders import (
     copy,
     each_thread,
     extras_of,
+    taking_epilogues,
     third,
     weights_in,
     weights_nbytes,
-    with_epilogue,
 )
 from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights
 from tinygraph.kernels.images.grouped import Share
@@ -143,8 +142,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
 
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, packed.nbytes, kernel.nbytes, padded_bias)
-    lowered = Lowering(bind, wanted, sizes, _name(packed))
-    return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
+    return taking_epilogues(Lowering(bind, wanted, sizes, _name(packed)), result, cpu)
 
 
 def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
@@ -186,8 +184,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
 
     wanted = Layouts((given.wanted, None, None)[:count], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, packed.nbytes, kernel_bytes)
-    lowered = Lowering(bind, wanted, sizes, f"{_name(packed)}, by input")
-    return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
+    return taking_epilogues(Lowering(bind, wanted, sizes, f"{_name(packed)}, by input"), result, cpu)
 
 
 def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:

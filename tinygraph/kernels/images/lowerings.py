@@ -6,7 +6,6 @@ others go through scratch memory. What the kernels themselves do is in `direct.p
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -26,11 +25,11 @@ from tinygraph.kernels.images.borders import (
     copy,
     each_thread,
     extras_of,
+    taking_epilogues,
     third,
     three,
     weights_in,
     weights_nbytes,
-    with_epilogue,
 )
 from tinygraph.kernels.images.direct import Convolution, Deep, Weights
 from tinygraph.kernels.images.planes import Planes
@@ -139,8 +138,7 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, weights_nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
     lowered = Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
-    lowered = lowered._replace(notes=_notes(tiling))
-    return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
+    return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 
 
 def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
@@ -185,8 +183,7 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     lowered = Lowering(
         bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
     )
-    lowered = lowered._replace(notes=_notes(tiling))
-    return lowered._replace(with_epilogue=functools.partial(with_epilogue, lowered, result, cpu))
+    return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 
 
 def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
