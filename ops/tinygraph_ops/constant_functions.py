@@ -49,8 +49,8 @@ def _signs(a: Numeric) -> Any:
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "bitwise_count": np.bitwise_count, "exponent": lambda x: np.frexp(x)[1], "gcd": np.gcd, "iscomplex": np.iscomplex,
     "isclose": np.isclose, "isnat": np.isnat, "isreal": np.isreal, "lcm": np.lcm, "ldexp": np.ldexp,
-    "left_shift": np.left_shift, "right_shift": np.right_shift, "signbit": np.signbit,
-    "spacing": np.spacing,
+    "left_shift": np.left_shift, "ones_like": np.ones_like, "right_shift": np.right_shift, "signbit": np.signbit,
+    "spacing": np.spacing, "zeros_like": np.zeros_like,
 }  # fmt: skip
 # Elementwise in one operand, and of the others whole.
 _ELEMENTWISE_IN: dict[str, tuple[int, Callable[..., Any]]] = {

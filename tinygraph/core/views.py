@@ -293,6 +293,14 @@ def in_rows_for_sure(base: Tensor) -> bool:
     return root.in_rows
 
 
+def lies_in_rows_here(captured: Tensor) -> bool:
+    """Whether a captured value lies in rows in all calls that its graph serves, which ask arguments to from here on."""
+    if captured.ndim < 2:
+        return True
+    inputs, capture = _made_in_rows(captured._edge), modes.current.capture
+    return inputs is not None and (capture is None or all(map(capture.in_rows, inputs)))
+
+
 def _made_in_rows(edge: object) -> tuple[Leaf, ...] | None:
     """The inputs that must lie in rows for a captured value to lie so; None for what is made of transposed values."""
     inputs: list[Leaf] = []

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.numpy.constants import constant
+from tinygraph.core.tensor import Handle
+from tinygraph.core.views import lies_in_rows_here
+from tinygraph.numpy.constants import constant, in_program
 
 WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
     np.shape: lambda x: x.shape,
@@ -41,9 +43,14 @@ def _like(
     *,
     device: object = None,
 ) -> Any:
-    """An array in the layout of the tensor's value; in rows where it has none, in a capture."""
+    """An array in the layout of the tensor's value. In a capture, where it has none, in rows if it is sure to lie so;
+    else an op of the program, since the layout decides which reshapes of the result are views.
+    """
     value = getattr(x, "_value", x)
     if not isinstance(value, np.ndarray):
+        if isinstance(x, Handle) and order in "KA" and shape is None and not lies_in_rows_here(x):
+            made = in_program("ones_like" if function is np.ones_like else "zeros_like", x)
+            return made if dtype is None else made.astype(dtype)
         value = np.broadcast_to(np.empty((), x.dtype), x.shape)
         order = "C" if order in "KA" else order
     return function(value, dtype=dtype, order=order, subok=False, shape=shape)
@@ -60,12 +67,14 @@ def _full_like(
     device: object = None,
 ) -> Any:
     """An array; of a tensor's number a tensor, through which its gradient flows."""
-    shape, dtype = np.shape(a) if shape is None else shape, a.dtype if dtype is None else np.dtype(dtype)
+    dtype = a.dtype if dtype is None else np.dtype(dtype)
     if not hasattr(fill_value, "requires_grad"):
-        made = _like(np.empty_like, a, dtype, order, shape=shape)
+        made = _like(np.ones_like, a, dtype, order, shape=shape)
+        if isinstance(made, Handle):  # times, as 1 keeps what it meets
+            return made * np.asarray(fill_value).astype(dtype)
         made[...] = fill_value
         return made
-    return np.broadcast_to(fill_value, shape).astype(dtype)
+    return np.broadcast_to(fill_value, np.shape(a) if shape is None else shape).astype(dtype)
 
 
 def _value(x: Any) -> Any:

@@ -109,7 +109,8 @@ def make_pad(
         edges = (slice(before), slice(before + size, None))
         calls += [_copy(out[(*inside, edge)], border) for edge in edges]
         inside.append(slice(before, before + size))
-    return in_order(*calls, _copy(out[tuple(inside)], x))
+    middle: Any = (*inside, ...)  # dots: never a bare number
+    return in_order(*calls, _copy(out[middle], x))
 
 
 def make_take(
