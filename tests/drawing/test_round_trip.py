@@ -171,6 +171,7 @@ def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.setattr(
         training, "fit", lambda *args, **options: training.History([epoch])
     )  # any parameters will do
+    monkeypatch.setattr(training, "TensorBoardLog", lambda *args: None)  # of an extra
     monkeypatch.setattr(training, "evaluate", lambda *args, **options: (0.0, 0.0))
     monkeypatch.chdir(tmp_path)
     with contextlib.redirect_stdout(io.StringIO()):

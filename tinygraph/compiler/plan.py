@@ -10,10 +10,11 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinygraph import kernels
 from tinygraph.analysis.arena import Lifetime
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.choosing import BoundKernel
@@ -28,8 +29,10 @@ from tinygraph.core.types import Array
 from tinygraph.errors import OpError, SettingError, ShapeError
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
-from tinygraph.kernels.machine_code import Bound, MachineCode
 from tinygraph.kernels.threads import get_threads
+
+if TYPE_CHECKING:
+    from tinygraph.kernels.machine_code import MachineCode
 
 # What a step takes besides its arrays, machine code and the objects around it; and a node with its place. Measured.
 _PLAN_BYTES, _STEP_BYTES, NODE_BYTES = 80_000, 2_000, 500
@@ -291,6 +294,10 @@ class Plan:
     @functools.cached_property
     def _codes(self) -> tuple[MachineCode, ...]:
         """The machine code of each step that is a kernel bound to its arrays."""
+        if not kernels.available():
+            return ()
+        from tinygraph.kernels.machine_code import Bound
+
         return tuple(step.kernel.run.kernel.code for step in self.steps if isinstance(step.kernel.run, Bound))
 
     def fits(self) -> bool:
