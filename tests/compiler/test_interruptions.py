@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.core.modes import modes
 from tinygraph.errors import OpError, RecordingError, StaleValueError
 from tinygraph.plugin import op
 
@@ -210,3 +211,62 @@ def test_an_interrupted_update_is_noticed():
         out.backward()
     interrupting.function = lambda x: x
     in_a_thread(lambda: step(np.ones(3)))
+
+
+# -- Ctrl-C at every call ------------------------------------------------------------------------------------------
+
+
+def interrupted_at(number, function):
+    """Run a function with KeyboardInterrupt at one of its calls or returns; whether it came to that."""
+    left, before = number, sys.getprofile()
+
+    def hook(frame, event, arg):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    sys.setprofile(hook)
+    try:
+        function()
+        left = 0
+    except KeyboardInterrupt:
+        return True
+    finally:
+        left = 0
+        sys.setprofile(before)
+    return False
+
+
+def eager():
+    x = T([1.0, 2.0])
+    with tg.no_grad():
+        y = x * 2.0
+    (x * y).sum().backward(create_graph=True)
+
+
+def first_call():
+    w = T([1.0, 2.0])
+    tg.compile(lambda x: (np.sin(x) * w).sum())(np.ones(2))
+
+
+def capture():
+    tg.capture(lambda x: np.sin(x) * 2.0, np.ones(2))
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # interrupted while memory is freed
+@pytest.mark.parametrize(("run", "stride"), [(eager, 1), (capture, 1), (first_call, 97)])
+def test_an_interruption_at_any_call_leaves_no_mode_behind(run, stride):
+    run()  # what is imported when first needed
+    before, number = modes.current, 2
+    while interrupted_at(number, run):
+        # a block's own leaving can be interrupted as well; what runs next is right even then
+        modes.current, left = before, modes.current
+        assert left.capture is None
+        number += stride
+    assert number > 100
+    x = T([1.0, 2.0])
+    (tg.compile(lambda x: x * x)(x)).sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]

@@ -174,6 +174,7 @@ class Compiled:
                     entry.recorder.attach()
             finally:
                 self._owner = 0
+                modes.current = mode  # even where Ctrl-C came between a block and its leaving
         if edges is not None:
             out = list(map(Tensor, out, edges))
         elif call is None and (tensors or entry.trace.with_tensors):

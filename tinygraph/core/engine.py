@@ -83,8 +83,12 @@ def backward(output: Tensor, gradient: Numeric | None = None, *, create_graph: b
     capture = modes.current.capture
     if capture is None:
         modes.last_output = ref(output)
-    with unwatched() if capture is not None else nullcontext():
-        _backward(output, edge, _seed(output, gradient), create_graph, capture)
+    before = modes.current
+    try:
+        with unwatched() if capture is not None else nullcontext():
+            _backward(output, edge, _seed(output, gradient), create_graph, capture)
+    finally:
+        modes.current = before  # even where Ctrl-C came between a block and its leaving
 
 
 def _backward(output: Tensor, edge: Edge, seed: Numeric, create_graph: bool, capture: Any) -> None:

@@ -115,7 +115,8 @@ modes = _Modes()
 class mode(ContextDecorator):
     """Run a block in a changed mode; what is not given stays as it is. Primals join those of transforms outside.
 
-    A class, since an eager training step enters dozens: `contextmanager` would make seven calls of each.
+    A class, since an eager training step enters dozens: `contextmanager` would make seven calls of each. Ctrl-C may
+    arrive with any call, so that the mode is set by the last step of entering and the first of leaving.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class mode(ContextDecorator):
     def __enter__(self) -> None:
         before = modes.current
         recording, tangents, capture, place, primals = self._changes
+        self._before.append(before)
         modes.current = Mode(
             before.recording if recording is None else recording,
             before.tangents if tangents is None else tangents,
@@ -140,10 +142,10 @@ class mode(ContextDecorator):
             before.place if place is None else place,
             before.primals + primals,
         )
-        self._before.append(before)
 
     def __exit__(self, *_: object) -> None:
-        modes.current = self._before.pop()
+        modes.current = self._before[-1]
+        del self._before[-1]
 
     def _recreate_cm(self) -> mode:
         """A new one for each call of a decorated function, which threads may call at once."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.core.bodies import now, replaced
 from tinygraph.core.graph import Graph
-from tinygraph.core.modes import Place, mode
+from tinygraph.core.modes import Place, mode, modes
 from tinygraph.core.node import (
     IN_ROWS,
     Attached,
@@ -404,8 +404,12 @@ def capture_with(
     watch.reach.visit(function, title_of(function))
     for i, leaf in enumerate(filled):
         watch.reach.visit(leaf, names.get(i, f"argument {i}"))
-    with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
-        result = function(*args, **kwargs)
+    before = modes.current
+    try:
+        with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
+            result = function(*args, **kwargs)
+    finally:
+        modes.current = before  # even where Ctrl-C came between the block and its leaving
     if trace.found_states():
         return capture_with(function, *given, wanting=wanting)
     trace.watched(watch)
