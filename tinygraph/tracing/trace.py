@@ -409,7 +409,9 @@ def capture_with(
         with watch.reach.host.checked(), mode(recording=True, capture=trace, place=Place()), watch.watching():
             result = function(*args, **kwargs)
     finally:
-        modes.current = before  # even where Ctrl-C came between the block and its leaving
+        # even where Ctrl-C came between a block and its leaving
+        modes.current = before
+        watch.end()
     if trace.found_states():
         return capture_with(function, *given, wanting=wanting)
     trace.watched(watch)

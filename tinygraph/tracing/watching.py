@@ -79,6 +79,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.reach = Reach()
+        self.end: Callable[[], None] = lambda: None  # ends the watching, whatever became of its block
         self._made_here: set[CodeType] = set()  # code of functions that functions which ran make
         self._noted = _CHANGING | self.reach.host.names
         self._ran: dict[CodeType, Reads] = {}
@@ -119,10 +120,19 @@ class Watch:
             hook(frame, event, argument)
             other(frame, event, argument)
 
+        def end() -> None:
+            # what Ctrl-C left of a block may set the hook again, much later: it takes itself off then
+            nonlocal noted, entered, typed
+            noted, entered, typed = frozenset(), lambda frame: sys.setprofile(other), set()
+            if sys.getprofile() in (hook, both):
+                sys.setprofile(other)
+
+        self.end = end
         sys.setprofile(hook if other is None else both)
         try:
             yield
         finally:
+            end()
             if before is not None and other is None and hasattr(before, "enable"):
                 sys.setprofile(None)
                 before.enable()  # cProfile is no function
