@@ -59,7 +59,15 @@ class Host:
 
     names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident"}
 
-    def __init__(self) -> None:
+    def __init__(self, transform: str = "", once: str | None = None) -> None:
+        """Where the machine's own generators stand.
+
+        Args:
+            transform: in which the program runs, for messages.
+            once: what is wrong with drawing there, and what to write instead; by default what is wrong in captures.
+        """
+        self._before = f"{transform}: " if transform else ""
+        self._once = once or _ONCE
         self.printed: dict[Printed, None] = {}
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
         self._refused: CaptureError | None = None
@@ -139,7 +147,7 @@ class Host:
     def refuse(self, what: str, does: str, frame: FrameType | None) -> CaptureError:
         """The error of something that a program would do but once; raised again at the end if the program hides it."""
         line = f" at {resolve(frame.f_code, frame.f_lasti)}" if frame is not None else ""
-        self._refused = CaptureError(f"{what}{line} {does}, which {_ONCE}")
+        self._refused = CaptureError(f"{self._before}{what}{line} {does}, which {self._once}")
         return self._refused
 
     @contextmanager
@@ -165,7 +173,7 @@ class Host:
             raise self._refused
         words, line = drawn[-1]
         raise CaptureError(
-            f"a random number was drawn from {words}{f' at {line}' if line else ''}, which {_ONCE}"
+            f"{self._before}a random number was drawn from {words}{f' at {line}' if line else ''}, which {self._once}"
         )
 
     def restore(self) -> None:
