@@ -187,7 +187,10 @@ class TestOverlays:
         known = Known(graph, numbers, gradients_of(graph, numbers), timing=False)
         records = {one.name: one for one in overlay_records(known)}
         assert records["nan"].needs == ["values"]
-        assert records["gradient_nan"].needs == ["values", "gradients"]  # not before a backward pass has come there
+        assert records["gradient_nan"].needs == [
+            "values",
+            "gradients",
+        ]  # not before a backward pass has come there
         names = [node.op.name if node.op else "x" for node in graph.nodes]
         assert dict(zip(names, records["nan"].amounts, strict=True))["x"] == 0
         assert dict(zip(names, records["gradient_nan"].amounts, strict=True))["x"] == 2

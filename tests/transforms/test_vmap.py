@@ -387,12 +387,16 @@ def test_generators_of_numpy_and_python_are_noticed_however_they_are_reached():
     ]
     first = np.random.default_rng(3).normal()
     for function in reach:
-        with pytest.raises(CaptureError, match=r"^vmap: a random number was drawn from .* randomness=\"same\""):
+        with pytest.raises(
+            CaptureError, match=r"^vmap: a random number was drawn from .* randomness=\"same\""
+        ):
             tg.vmap(function)(np.ones(3))
         assert own.bit_generator.state == GLOBAL.bit_generator.state  # put back
     with pytest.raises(CaptureError, match="drawn from an argument"):
         tg.vmap(lambda x, generator: x * generator.normal(), in_axes=(0, None))(np.ones(3), own)
     shared = tg.vmap(lambda x: x * own.normal(), randomness="same")
     close(shared(np.ones(3)), [first] * 3)
-    seeded = tg.vmap(lambda x: x * np.random.default_rng(3).normal())  # the same in each example of a loop, too
+    seeded = tg.vmap(
+        lambda x: x * np.random.default_rng(3).normal()
+    )  # the same in each example of a loop, too
     close(seeded(np.ones(3)), [first] * 3)

@@ -21,7 +21,12 @@ from tinygraph.tracing.facts import MISSING, is_atom
 from tinygraph.tracing.host import Host
 from tinygraph.tracing.looking import is_own_module, is_watched
 
-_UNSEEN = (np.ndarray, Handle, ModuleType, Generator)  # a generator of the library's has draws that are recorded
+_UNSEEN = (
+    np.ndarray,
+    Handle,
+    ModuleType,
+    Generator,
+)  # a generator of the library's has draws that are recorded
 _LIMIT = 10_000  # values looked at: a model has some hundreds
 _ITEMS = 1_000  # of one container
 
@@ -65,7 +70,9 @@ def _within(value: Any, words: str) -> Iterator[tuple[Any, str]]:
         if is_own_module(str(value.__module__)):
             for name, part in list(vars(value).items()):
                 yield getattr(part, "__func__", part), f"{value.__name__}.{name}"
-    elif not isinstance(getattr(value, "__self__", None), ModuleType | None):  # a method in C, such as `rng.normal`
+    elif not isinstance(
+        getattr(value, "__self__", None), ModuleType | None
+    ):  # a method in C, such as `rng.normal`
         yield value.__self__, words
     else:
         own = getattr(value, "__dict__", None)

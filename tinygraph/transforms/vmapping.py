@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 _ONCE = (
-    'happens once for all examples: choose randomness="same" in tg.vmap if all are to get one number, or draw as many as '
-    "there are examples outside and pass them as an argument"
+    'happens once for all examples: choose randomness="same" in tg.vmap if all are to get one number, or draw as many '
+    "as there are examples outside and pass them as an argument"
 )
 _NUMERIC = (Tensor, np.ndarray, np.generic, int, float, complex)
 

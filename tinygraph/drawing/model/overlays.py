@@ -164,8 +164,10 @@ class Heat:
                 text = ", ".join((overlay.text(total), *(mark.words for mark in here if not mark.label)))
                 lines.append((overlay.name.replace("_", " "), text))
         first = self.rows[0][0].name if self.rows else ""
-        amounts = [one for one, (row, _) in zip(totals, self.rows, strict=True) if first in (row.name, row.beside)]
-        known = [one for one in amounts if one is not None]
+        behind = [
+            one for one, (row, _) in zip(totals, self.rows, strict=True) if first in (row.name, row.beside)
+        ]
+        known = [one for one in behind if one is not None]
         return (sum(known) if known else None), (*lines, *below), marked
 
     def notes(self, place: Callable[[Any], str], nodes: Iterable[Node]) -> list[str]:
