@@ -57,7 +57,7 @@ class Host:
         printed: the lines that printed or logged, which what is captured does not do again.
     """
 
-    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident"}
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident", "seed"}
 
     def __init__(self, transform: str = "", once: str | None = None) -> None:
         """Where the machine's own generators stand.
@@ -127,6 +127,10 @@ class Host:
             user = _user(frame)
             if user is not None:
                 raise self.refuse("a thread that is started", "does its work outside of the capture", user)
+        elif name == "seed" and isinstance(owner, random.Random) and frame.f_locals.get("a", owner) is None:
+            user = _user(frame)
+            if user is not None:
+                raise self.refuse("random.Random() without a seed", "asks the operating system for one", user)
         elif name in _DRAWS and owner is random._inst:
             user = _user(frame)
             if user is not None:
