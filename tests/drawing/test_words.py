@@ -75,7 +75,7 @@ CASES = {
         {"loss = #1", "in = #0", "epoch = 3"},
     ),
     "an input alone": (lambda x: x, {"output": "x"}, {"0 = #0"}),
-    "a tuple": (lambda x: (np.exp(x), x), {"output": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
+    "a tuple": (lambda x: (np.exp(x), x), {"output 0": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
     "numbers and words between": (
         lambda x: (np.exp(x), "a", 1, x),
         {"output[0]": "exp", "output[1]": "= 'a'", "output[2]": "= 1", "output[3]": "x"},

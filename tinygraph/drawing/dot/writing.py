@@ -29,6 +29,9 @@ POINTS_PER_INCH = 72
 HEADING_SIZE = "15"
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
+FRAME_MARGIN = "10"  # points within frames
+# Where no words stand at arrows: inches between rows and in them, points within frames.
+CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.16", "7"
 PLAIN_SHEET = Sheet()
 GAP = (
     "\u00a0" * 3
@@ -98,6 +101,9 @@ def write_dot(
     page = style.page
     graph = new_graph(style, size, "TB" if picture.direction == "down" else "LR")
     graph.attr(label=caption(picture, style, sheet.legend), labelloc="b")
+    margin = CLOSE_MARGIN if sheet.flow == "wrap" else FRAME_MARGIN
+    if sheet.flow == "wrap":
+        graph.attr(ranksep=CLOSE_ROWS, nodesep=CLOSE_BOXES)
     if picture.rows or _has_passes_in_frames(picture):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
     rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
@@ -108,9 +114,9 @@ def write_dot(
                 label=text(sheet.title), labelloc="t", labeljust="c", fontsize=HEADING_SIZE, margin="8",
                 pencolor="transparent", fontcolor=page["text"],
             )  # fmt: skip
-            waiting = _write_group(titled, picture.root, picture, boxes, style, rows, 0)
+            waiting = _write_group(titled, picture.root, picture, boxes, style, rows, 0, margin)
     else:
-        waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0)
+        waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0, margin)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
     for head in _ordered(picture):
@@ -213,6 +219,7 @@ def _write_group(
     style: Style,
     rows: Sequence[Sequence[str]],
     depth: int,
+    margin: str,
 ) -> list[Sequence[str]]:
     """Write boxes and frames, each row of boxes within the frame that they are in; the rows of several frames."""
     for box in group.boxes:
@@ -227,12 +234,14 @@ def _write_group(
             waiting.append(row)
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
-            write_frame(frame, inner, style, depth)
-            waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1)
+            write_frame(frame, inner, style, depth, margin)
+            waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1, margin)
     return waiting
 
 
-def write_frame(frame: graphviz.Digraph, group: Frame, style: Style, depth: int) -> None:
+def write_frame(
+    frame: graphviz.Digraph, group: Frame, style: Style, depth: int, margin: str = FRAME_MARGIN
+) -> None:
     """Give a cluster the title and look of a frame that lies so deep in others."""
     frame.attr(
         id=group.id,
@@ -245,7 +254,7 @@ def write_frame(frame: graphviz.Digraph, group: Frame, style: Style, depth: int)
         fontsize="10",
         labelloc="t",
         labeljust="l",
-        margin="10",
+        margin=margin,
     )
 
 

@@ -36,6 +36,12 @@ def class_of(scope: Scope) -> str:
     return name.kind if isinstance(name, ModuleName) else ""
 
 
+def says_sizes(scope: Scope) -> bool:
+    """Whether the innermost group is a layer whose settings tell how large its parameters are."""
+    name = scope[-1][0] if scope else ""
+    return isinstance(name, ModuleName) and bool(name.settings)
+
+
 def settings_words(scope: Scope) -> tuple[str, list[str]]:
     """What tells the innermost group's module from others of its class: its kernel, and the other settings.
 

@@ -7,7 +7,7 @@ import {element, tag} from "./dom.js";
 import {Cell, Grid} from "./grids.js";
 import {Couple, Reach} from "./sums.js";
 import {ROOT} from "./model.js";
-import {amountNow, amountOf, markText, wordsOf} from "./overlays.js";
+import {amountNow, amountOf, markText, upTo, wordsOf} from "./overlays.js";
 import {goTo, say} from "./controls.js";
 import {boxes} from "./finding.js";
 import {neighbours, tensorsAlong} from "./flows.js";
@@ -143,7 +143,7 @@ function aboutCosts(record) {
     if (amount === null) continue;
     const adds = record !== ROOT.record && amount > 0 && whole > 0 && one.total === "sum";
     const share = adds ? 100 * amount / whole : null, words = share < 0.1 ? "< 0.1" : share && number(share, 2);
-    pairs.push([one.title, wordsOf(one, amount) + markText(record, one) + (adds ? ` · ${words} %` : "")]);
+    pairs.push([one.title, upTo(record, one) + wordsOf(one, amount) + markText(record, one) + (adds ? ` · ${words} %` : "")]);
   }
   return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];
 }
