@@ -12,6 +12,7 @@ import {goTo, say} from "./controls.js";
 import {boxes} from "./finding.js";
 import {neighbours, tensorsAlong} from "./flows.js";
 import {aboutNote} from "./notes.js";
+import {aboutName} from "./renames.js";
 import {aboutTaking} from "./taking.js";
 import {hasGradient, hasRun, ownerOf} from "./steps.js";
 
@@ -46,7 +47,7 @@ export function showPanel(item) {
   if (item instanceof Grid) parts.push(...aboutPlane(item));
   if (record?.op && DATA.ops[record.op].card) parts.push(tag("h3", {}, "Conformance card"), rows(DATA.ops[record.op].card));
   if (item instanceof Couple) parts.push(...item.found.map(one => tag("p", {}, `${one.label} = ${number(one.value)}`)));
-  if (record) parts.push(...aboutTaking(item), ...aboutNote(item));
+  if (record) parts.push(...aboutTaking(item), ...aboutName(item), ...aboutNote(item));
   about.replaceChildren(...parts);
 }
 
