@@ -286,11 +286,16 @@ def test_two_pages_in_one_follow_each_other(browser: Any, drawing: Any, tmp_path
     path = page.save(tmp_path / "two.html")
     context = browser.new_context(viewport={"width": 1400, "height": 700})
     opened = context.new_page()
+    opened.add_init_script("told = []; addEventListener('message', event => told.push(event.data))")
     opened.goto(path.as_uri())
     frames = [frame for frame in opened.frames if frame.parent_frame is not None]
     assert len(frames) == 2
     for frame in frames:
         frame.wait_for_selector("svg.interior")
+        frame.wait_for_function("!('moving' in document.querySelector('#stage').dataset)")
+    assert (
+        opened.evaluate("told") == []
+    )  # a page that only opened leads nobody: it would undo what is done there
     frames[0].focus("#stage")
     frames[0].locator("#stage").press("Enter")
     for frame in frames:  # the one that was used, then the one that follows it

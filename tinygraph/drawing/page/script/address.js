@@ -22,7 +22,8 @@ function stateLink() {
   return `#${parts.join("&")}`;
 }
 
-let linked = "", settling = 0, led = false; // led: what is seen was shown by the page beside, not by somebody here
+let linked = "", settling = 0;
+let led = true; // nobody has used this page since it opened, or since the page beside showed it what to look at: it does not lead
 
 export function settle() { // nothing moves any more
   clearTimeout(settling);
@@ -68,6 +69,7 @@ addEventListener("hashchange", () => { if (restore()) changed(); });
 addEventListener("message", event => { // from the page around: what the one beside shows
   const link = event.source === parent && parent !== window ? event.data?.tinygraph : undefined;
   if (typeof link !== "string" || link === linked) return;
+  if (!led && "moving" in stage.dataset) return; // somebody moves here, and has done so last: this page will tell the one beside
   linked = link;
   led = true;
   if (show(link)) changed();
