@@ -606,7 +606,7 @@ def test_stepping_through_both_passes_counts_each(visit: Visit, both: str) -> No
     words = opened.locator("#walk-words")
     assert words.text_content().startswith("forward 1 of 10 · 0 · Conv2d")
     opened.select_option("#walk-level", "ops")
-    assert words.text_content().startswith("forward 2 of 12")  # the layer's second op: it is done
+    assert words.text_content().startswith("forward 1 of 12 · convolution")
     opened.fill("#walk-until", "∂ mean")
     opened.evaluate("document.getElementById('walk-run').click()")
     opened.wait_for_function("document.getElementById('walk-run').getAttribute('aria-pressed') === 'false'")

@@ -152,7 +152,7 @@ def test_boxes_are_renamed_and_the_link_keeps_it(visit: Visit, text: str) -> Non
     assert f"{before} in the program" in opened.evaluate(DETAILS)
     assert "my <b>stage</b>" in opened.locator("#tree").inner_text()
     assert "my <b>stage</b>" in opened.locator("svg.interior").first.text_content()
-    assert 'names={' in opened.get_by_role("button", name="call").get_attribute("title")
+    assert "names={" in opened.get_by_role("button", name="call").get_attribute("title")
     opened.fill("#search", "my stage")
     assert opened.locator("#hits li b").first.text_content() == "my <b>stage</b>"
     opened.wait_for_timeout(400)
@@ -182,7 +182,7 @@ def test_stepping_stays_at_the_level_that_is_seen(visit: Visit, text: str) -> No
         said.append(words.text_content())
     # three layers, each a step, though the first is two ops and the last three
     assert [one.partition(" · norm")[0] for one in said] == [
-        "forward 1 of 3 · 0 · Stage / block", "forward 2 of 3 · 1 · Flatten", "forward 3 of 3 · 2 · Linear",
+        "forward 1 of 3 · 0 · Stage / block", "forward 2 of 3 · 1 · flatten", "forward 3 of 3 · 2 · Linear",
     ]  # fmt: skip
     assert opened.evaluate(PLACE) == "Sequential"
     opened.select_option("#walk-level", "ops")
@@ -192,8 +192,8 @@ def test_stepping_stays_at_the_level_that_is_seen(visit: Visit, text: str) -> No
     # inside the first layer, its ops are the steps; after them comes what is beside it
     opened.locator("#tree .row > span", has_text="0 · Stage").click()
     calm(opened)
-    opened.select_option("#walk-level", "level")
     opened.click("#step")
+    opened.select_option("#walk-level", "level")
     calm(opened)
     first = words.text_content()
     assert "convolution" in first or "Conv2d" in first
