@@ -13,7 +13,10 @@ from tinygraph.drawing.model.columns import Spot
 from tinygraph.errors import DrawingError
 
 SHEETS = {"a4": (595.28, 841.89), "a3": (841.89, 1190.55), "letter": (612.0, 792.0)}  # points, upright
-OVERLAP = 28.0  # points that two neighbours both show: a centimetre
+OVERLAP, MOST_OVERLAP = (
+    28.0,
+    0.4,
+)  # points that two neighbours both show, at least; at most, as a share of a sheet
 
 _PAGE = re.compile(rb"\n(\d+) 0 obj\n<< /Type /Page\b.*?\nendobj\n", re.DOTALL)
 _PAGES = re.compile(rb"\n(\d+) 0 obj\n<< /Type /Pages\b.*?\nendobj\n", re.DOTALL)
@@ -27,7 +30,8 @@ def on_sheets(pdf: bytes, sheet: str, boxes: Iterable[Spot]) -> bytes:
     Args:
         pdf: as Graphviz writes it.
         sheet: "A4", "A3" or "letter"; upright or lying, whichever needs fewer.
-        boxes: where boxes are on the page, as shares of its width and height, from the top.
+        boxes: where boxes are on the page, as shares of its width and height, from the top. Neighbours share enough for
+            every box to be whole on one of them.
     """
     if sheet.lower() not in SHEETS:
         raise DrawingError(f"pages={sheet!r}: the sheets are {', '.join(map(repr, SHEETS))}")
@@ -63,10 +67,12 @@ def _windows(
 ) -> list[tuple[float, float, float, float]]:
     """Left, top, right and bottom of the part that each page shows, the parts spread evenly."""
     starts = []
-    for whole, side in zip((width, height), sheet, strict=True):
-        count = max(1, math.ceil((whole - OVERLAP) / (side - OVERLAP)))
-        spare = count * (side - OVERLAP) + OVERLAP - whole
-        starts.append([i * (side - OVERLAP) - spare / 2 for i in range(count)])
+    largest = (width * max(spot.width for spot in boxes), height * max(spot.height for spot in boxes))
+    for whole, side, most in zip((width, height), sheet, largest, strict=True):
+        shared = min(max(OVERLAP, most + 2.0), MOST_OVERLAP * side)
+        count = max(1, math.ceil((whole - shared) / (side - shared)))
+        spare = count * (side - shared) + shared - whole
+        starts.append([i * (side - shared) - spare / 2 for i in range(count)])
     found = [(x, y, x + sheet[0], y + sheet[1]) for y in starts[1] for x in starts[0]]
     return [
         one for one in found

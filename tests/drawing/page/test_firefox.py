@@ -66,7 +66,8 @@ def test_every_name_is_within_its_box(opened: Firefox) -> None:
         const box = kid.querySelector(':scope > .box').getBoundingClientRect();
         return [...kid.querySelectorAll('text:not(.tiny)')].filter(one => getComputedStyle(one).display !== 'none')
           .map(one => [one.textContent, one.getBoundingClientRect()])
-          .filter(([, a]) => a.left < box.left - 1 || a.right > box.right + 1 || a.top < box.top - 1 || a.bottom > box.bottom + 1)
+          .filter(([, a]) => a.left < box.left - 1 || a.right > box.right + 1
+            || a.top < box.top - 1 || a.bottom > box.bottom + 1)
           .map(([words]) => words);
       });""")
     assert outside == []
