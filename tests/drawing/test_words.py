@@ -107,7 +107,7 @@ class TestOutputs:
         graph = tg.capture(program, np.ones(3))
         root, _ = tree(graph, set(), seconds=10.0)
         boxes = [box for box in root.walk() if isinstance(box, Area) and box.kind == "output"]
-        assert {"output" if box.title == "output 0" else box.title for box in boxes} == set(drawn)
+        assert {box.title for box in boxes} == set(drawn)
         assert {box.note for box in boxes if box.note} == {
             text for text in drawn.values() if "=" in text or "[" in text
         }

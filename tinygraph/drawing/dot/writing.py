@@ -42,6 +42,8 @@ PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and o
 THINNEST = 9  # points of the shorter side of an image
 FADED, FADED_TEXT = 0.78, 0.6  # how much of the page's colour is in a box that stands back, and in its words
 MARKED = "2.5"  # points of a marked box's outline
+LEAVES = ("input", "parameter", "buffer", "tensor")
+MOST_IN_TURN = 8  # inputs or outputs that are kept in their order
 MOST_DIRECT = 40  # edges that keep some boxes below others; more go through a point between them
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
@@ -106,7 +108,7 @@ def write_dot(
         graph.attr(ranksep=CLOSE_ROWS, nodesep=CLOSE_BOXES)
     if picture.rows or _has_passes_in_frames(picture):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
-    rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
+    rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture), *_in_turn(picture)]
     boxes = {box.id: box for box in picture.boxes}
     if sheet.title:  # a frame around everything, whose title is the picture's
         with graph.subgraph(name="cluster_title") as titled:
@@ -176,6 +178,24 @@ def _opposites(picture: Picture) -> list[list[str]]:
                 row.append(following[row[-1]])
             rows.append(row)
     return rows
+
+
+def _in_turn(picture: Picture) -> list[list[str]]:
+    """The outputs in the order in which the program gives them, or else the inputs that only first boxes read.
+
+    Boxes with others beside them have a place already, and two orders at once might cross.
+    """
+    if picture.direction != "down" or picture.rows or any(box.backward for box in picture.boxes):
+        return []
+    leaves = {box.id for box in picture.boxes if box.kind in LEAVES}
+    later = {arrow.head for arrow in picture.arrows if arrow.tail not in leaves}
+    late = {arrow.tail for arrow in picture.arrows if arrow.head in later}
+    outside = set(picture.root.boxes) - late
+    rows = (
+        [box.id for box in picture.boxes if box.kind == kind and box.id in outside]
+        for kind in ("output", "input")
+    )
+    return [row for row in rows if 1 < len(row) <= MOST_IN_TURN][:1]
 
 
 def _after_gradients(picture: Picture) -> list[list[str]]:
