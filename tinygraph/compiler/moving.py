@@ -7,6 +7,8 @@ change no state do so: an input may lie in the memory of a parameter.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.types import Array
 
-_FEWEST_BYTES = 2**15  # less is copied faster
+FEWEST_BYTES = 2**16  # less is copied faster
 _MOST_ORDERS = 16  # of the axes of inputs in memory, remembered
 
 
@@ -53,7 +55,7 @@ def movable(
     found: dict[int, list[Pointer]] = {}
     for i, array in enumerate(arrays):
         others = [*kept, *(one for k, one in enumerate(arrays) if k != i)]
-        if array.nbytes < _FEWEST_BYTES or not array.flags.c_contiguous or array.dtype.hasobject:
+        if array.nbytes < FEWEST_BYTES or not array.flags.c_contiguous or array.dtype.hasobject:
             continue
         if any(np.may_share_memory(array, one) for one in others):
             continue
@@ -66,9 +68,26 @@ def movable(
     return found
 
 
+def _read_address(array: Array) -> int:
+    """Where the elements of an array lie, read as extensions in C do: behind the head of the object."""
+    return ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value
+
+
+def _asked_address(array: Array) -> int:
+    address: int = array.__array_interface__["data"][0]  # takes a microsecond
+    return address
+
+
+_probe = np.zeros(1)
+_is_cpython = sys.implementation.name == "cpython"
+_address = (
+    _read_address if _is_cpython and _read_address(_probe) == _asked_address(_probe) else _asked_address
+)
+
+
 def point_at(pointers: Sequence[Pointer], array: Array) -> None:
     """Have kernels use an array."""
-    address = array.__array_interface__["data"][0]
+    address = _address(array)
     for block, place, _, offset in pointers:
         block[place] = address + offset
 
@@ -91,7 +110,7 @@ class CopiesIn:
 
     def __call__(self, i: int, to: Array, source: Array) -> bool:
         """Whether input i was copied so."""
-        if source.nbytes < _FEWEST_BYTES or source.dtype != to.dtype:
+        if source.nbytes < FEWEST_BYTES or source.dtype != to.dtype:
             return False
         key = i, source.strides
         kernel = self._kernels.get(key, self)
