@@ -200,7 +200,7 @@ class Plan:
             return self.run
         lock, places, execute = self.lock, self.inputs, self._execute
         small = all(array.nbytes < FEWEST_BYTES for array in places)
-        only = self.calls[0][1] if len(self.calls) == 1 else None
+        only: Any = self.calls[0][1] if len(self.calls) == 1 else None
         if getattr(only, "cannot_stop", False):
             execute = only.run_single
         takes = [out.copy if out.ndim else functools.partial(out.__getitem__, ()) for out in self.outputs]

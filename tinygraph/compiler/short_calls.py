@@ -45,10 +45,14 @@ def short_call(
         for value, (shape, dtype) in zip(args, kinds):  # noqa: B905 - the keyword takes longer than the rest
             if value.__class__ is not array_class or value.shape != shape or value.dtype != dtype:
                 return None
-        for get, key, before in held:
-            if get(key, MISSING) is not before:
+        if more:
+            if trace.broken() is not None:
                 return None
-        if (asked and not trace.serves(args)) or (more and trace.broken() is not None):
+        else:
+            for get, key, before in held:
+                if get(key, MISSING) is not before:
+                    return None
+        if asked and not trace.serves(args):
             return None
         return (build(run(args)),)
 
