@@ -40,6 +40,7 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
 from tinygraph.kernels.recent import Recent
+from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
@@ -309,6 +310,13 @@ class Compiled:
                 self._latest = entry
                 self._short = entry.short if self._static is None else None
                 return entry
+        return self._captured_version(key, args, kwargs, values, known)
+
+    @collection_paused()  # one collection behind all of it, not one behind each part
+    def _captured_version(
+        self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any], values: list[Any], known: Versions
+    ) -> CapturedVersion:
+        """Capture the function, and plan what was captured."""
         self._short = None
         self._note(key, known[0] if known else None, values)
         leaves, tree = flatten((args, kwargs))

@@ -7,8 +7,6 @@ change no state do so: an input may lie in the memory of a parameter.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.types import Array
+from tinygraph.kernels.arrays import address_of
 
 FEWEST_BYTES = 2**16  # less is copied faster
 _MOST_ORDERS = 16  # of the axes of inputs in memory, remembered
@@ -68,26 +67,9 @@ def movable(
     return found
 
 
-def _read_address(array: Array) -> int:
-    """Where the elements of an array lie, read as extensions in C do: behind the head of the object."""
-    return ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value
-
-
-def _asked_address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]  # takes a microsecond
-    return address
-
-
-_probe = np.zeros(1)
-_is_cpython = sys.implementation.name == "cpython"
-_address = (
-    _read_address if _is_cpython and _read_address(_probe) == _asked_address(_probe) else _asked_address
-)
-
-
 def point_at(pointers: Sequence[Pointer], array: Array) -> None:
     """Have kernels use an array."""
-    address = _address(array)
+    address = address_of(array)
     for block, place, _, offset in pointers:
         block[place] = address + offset
 
@@ -124,8 +106,8 @@ class CopiesIn:
             # bound to memory of the plan, so that the caller's is not kept
             like = np.lib.stride_tricks.as_strided(to, source.shape, source.strides)
             kernel = self._kernels[key] = copying(to, like) or False
-        if not kernel or source.ctypes.data % source.itemsize:
+        if not kernel or address_of(source) % source.itemsize:
             return False
-        kernel.cells(1)[1] = source.ctypes.data
+        kernel.cells(1)[1] = address_of(source)
         kernel.run()
         return True
