@@ -300,7 +300,7 @@ class Plan:
         )
 
     def _finish(self) -> list[Any]:
-        results = [out.copy("C")[()] for out in self.outputs]
+        results = [out.copy() if out.ndim else out[()] for out in self.outputs]
         for leaf, tensor, value, source in self._given:
             if source is not None:
                 np.copyto(value, source)
