@@ -272,7 +272,7 @@ class Compiled:
         """
         leaves: Sequence[Any] = args
         shape: object = len(args)
-        if kwargs or not _PLAIN.issuperset(map(type, args)):
+        if not _are_plain(args, kwargs):
             leaves, tree = flatten((args, kwargs))
             shape = tree
         kinds: list[Any] = []
@@ -519,9 +519,14 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
             generator.state = state
 
 
+def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether arguments are surely no containers and have no names, so that they are their own leaves."""
+    return not kwargs and _PLAIN.issuperset(map(type, args))
+
+
 def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments that are inputs of the graph, in its order."""
-    leaves, _ = flatten((args, kwargs))
+    leaves = args if _are_plain(args, kwargs) else flatten((args, kwargs))[0]
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
 
 
