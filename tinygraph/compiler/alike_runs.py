@@ -15,7 +15,7 @@ from tinygraph import kernels
 from tinygraph.compiler.choosing import BoundKernel, bind_loop, choose_kernel
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.lowering import Lowering
 from tinygraph.kernels.program import Program, canonical
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.types import Array
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 
 FEWEST_BYTES = 2**16  # less is copied faster
 _MOST_ORDERS = 16  # of the axes of inputs in memory, remembered

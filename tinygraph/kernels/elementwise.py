@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
-from tinygraph.kernels.arrays import dtype_name
+from tinygraph.kernels.array_facts import dtype_name
 from tinygraph.kernels.builder import (
     Function,
     Offset,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.core.types import Array, ArrayType
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.program import Program
 
 Run = Callable[[], Any]

@@ -24,7 +24,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.types import Array
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.code_generation import ObjectCode, soon
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.disk_cache import digest, shared_cache

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numpy.typing import DTypeLike
 
 from tinygraph.core.op import Op
-from tinygraph.kernels.arrays import dtype_name
+from tinygraph.kernels.array_facts import dtype_name
 
 
 class Instruction(NamedTuple):

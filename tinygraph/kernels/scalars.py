@@ -16,7 +16,7 @@ from llvmlite import ir
 from tinygraph.core.op import Op
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.core.types import Array
-from tinygraph.kernels.arrays import address_of
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.builder import INDEX, POINTER, Offset, Value
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program, lanes_of_program

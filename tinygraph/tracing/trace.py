@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-from weakref import ref
 
 import numpy as np
 
@@ -188,8 +187,6 @@ class Trace:
             if leaf.requires_grad is not wanted:
                 return f"requires_grad of {leaf.describe()} changed"
             holder = leaf.holder
-            if holder.__class__ is ref:  # as mostly
-                continue
             if holder is moved or (holder.__class__ is Attached and id(leaf) not in self.attached):
                 return f"{leaf.describe()} was replaced by a computed value"
         for tensor, value in self.constants.values():

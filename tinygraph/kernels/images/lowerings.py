@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import partial_sums
-from tinygraph.kernels.arrays import dtype_name
+from tinygraph.kernels.array_facts import dtype_name
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, group_lowerings, packing, winograd
 from tinygraph.kernels.images.borders import (
