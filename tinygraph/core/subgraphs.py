@@ -181,6 +181,23 @@ class Subgraph:
         alone = Graph(graph.inputs[first:], [ends[i] for i in which], name=self.name)
         return which, Subgraph(alone, self.name)
 
+    @functools.cached_property
+    def reached(self) -> tuple[frozenset[int], ...]:
+        """Of each result, by which operands it has a derivative: what the ops in between let through."""
+        graph = self.graph
+        found: dict[int, tuple[frozenset[int], ...]] = {
+            id(leaf): (frozenset({i}) if leaf.output_types[0].differentiable else _NOTHING,)
+            for i, leaf in enumerate(graph.inputs)
+        }
+
+        def of(entry: object) -> frozenset[int]:
+            return found[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else _NOTHING
+
+        for node in graph.nodes:
+            if id(node) not in found:
+                found[id(node)] = _reached(node, [of(entry) for entry in node.inputs])
+        return tuple(map(of, graph.outputs))
+
     def planned(self, exact: bool = False) -> Planned:
         """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.
 
@@ -287,6 +304,33 @@ class Subgraph:
             text.update(repr((op.name, op.package, own, read, sorted(node.settings.items()))).encode())
         text.update(repr([_text(end, numbers) for end in self.graph.outputs]).encode())
         return text.hexdigest()[:16]
+
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+def _reached(node: Node | Leaf, operands: Sequence[frozenset[int]]) -> tuple[frozenset[int], ...]:
+    """By what the results of a node have a derivative, if this is so of its operands."""
+    how = unfolding_of(node)
+    if how is None:
+        together = _NOTHING.union(*operands)
+        return tuple(together if one.differentiable else _NOTHING for one in node.output_types)
+    if how.choice:
+        several = [_through(part, operands[1:]) for part in how.parts]
+        return tuple(_NOTHING.union(*results) for results in zip(*several, strict=True))
+    (body,) = how.parts
+    carried = list(operands[: how.carries])
+    while True:  # what a step adds to a carry comes back in the next one
+        made = _through(body, [*carried, *operands[how.carries :]])
+        grown = [one | other for one, other in zip(carried, made, strict=False)]
+        if grown == carried:
+            steps = [_NOTHING] if how.condition is not None else []
+            return (*carried, *made[how.carries :], *steps)
+        carried = grown
+
+
+def _through(part: Subgraph, operands: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    return [_NOTHING.union(*(operands[i] for i in one)) for one in part.reached]
 
 
 def _text(entry: object, numbers: dict[int, int]) -> Any:
