@@ -69,6 +69,7 @@ class Unfolding:
         carries, slices: how many operands go from step to step, and along how many the loop runs; all steps read the
             others. Results are the carries, then what steps make, stacked - or the number of steps, with a condition.
         count: how many steps there are; None where only running shows it.
+        most: how many there are at most; None where there is no bound.
         reverse: whether it goes from the last slice to the first.
         choice: whether the first operand says which one of the parts runs, on the others.
     """
@@ -78,6 +79,7 @@ class Unfolding:
     carries: int = 0
     slices: int = 0
     count: int | None = None
+    most: int | None = None
     reverse: bool = False
     choice: bool = False
 
@@ -197,6 +199,11 @@ class Subgraph:
             if id(node) not in found:
                 found[id(node)] = _reached(node, [of(entry) for entry in node.inputs])
         return tuple(map(of, graph.outputs))
+
+    @functools.cached_property
+    def optimized(self) -> Subgraph:
+        """The same computation after the passes that do not think of kernels and memory."""
+        return Subgraph(doors.optimized(self.graph), self.name)
 
     def planned(self, exact: bool = False) -> Planned:
         """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import Layouts, Lowering, Planned, Subgraph, Types
+from tinygraph.plugin import Layouts, Lowering, Planned, Subgraph, Types, Unfolding
 from tinygraph_ops.control_flow.ops import scan, switch, while_loop
 
 Array = np.ndarray[Any, Any]
@@ -35,10 +35,24 @@ def scan_lowered(
     reverse: bool,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        whole = _whole(
+            Unfolding((body,), None, carries, slices, length, length, reverse), inputs, outputs
+        )
+        if whole is not None:
+            return whole
         step = _Step(body.planned(_exact(cpu)), carries, inputs[carries : carries + slices], outputs, reverse)
         return _CountedLoop(step, inputs, outputs[:carries], length)
 
     return Lowering(bind, name=f"loop of {body.name}")
+
+
+def _whole(how: Unfolding, inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
+    """The whole loop as one kernel, where its body is small."""
+    if not kernels.available():
+        return None
+    from tinygraph.kernels import small_loops
+
+    return small_loops.bind(how, inputs, outputs)
 
 
 def _exact(cpu: object) -> bool:
@@ -254,6 +268,9 @@ def while_lowered(
     max_steps: int | None,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        whole = _whole(Unfolding((body,), condition, carries, most=max_steps), inputs, outputs)
+        if whole is not None:
+            return whole
         exact = _exact(cpu)
         step = _Step(body.planned(exact), carries, (), outputs[:carries], False)
         return _ConditionalLoop(step, condition.planned(exact), inputs, outputs, carries, max_steps)

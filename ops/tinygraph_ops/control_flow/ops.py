@@ -40,6 +40,7 @@ def _scan_unfolds(settings: Mapping[str, Any]) -> Unfolding:
         carries=settings["carries"],
         slices=settings["slices"],
         count=settings["length"],
+        most=settings["length"],
         reverse=settings.get("reverse", False),
     )
 
@@ -543,7 +544,12 @@ def scan_batched(
 
 
 def _while_unfolds(settings: Mapping[str, Any]) -> Unfolding:
-    return Unfolding((settings["body"],), condition=settings["condition"], carries=settings["carries"])
+    return Unfolding(
+        (settings["body"],),
+        condition=settings["condition"],
+        carries=settings["carries"],
+        most=settings.get("max_steps"),
+    )
 
 
 @op(kind="control", facts={"subgraphs": True, "unfolds": _while_unfolds})
