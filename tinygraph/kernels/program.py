@@ -16,7 +16,6 @@ from numpy.typing import DTypeLike
 from tinygraph.core.node import Node, entry_type
 from tinygraph.core.op import Op
 
-
 _NUMBERS = (int, float)  # bool is an int
 
 

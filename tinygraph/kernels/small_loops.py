@@ -9,6 +9,7 @@ kernels of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -22,17 +23,22 @@ from tinygraph.core.types import Array, ArrayType, WeakType
 from tinygraph.kernels.builder import Offset, Value, dtype_of, splat, tree
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit
-from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
+from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import emits
 
 MOST_INSTRUCTIONS = 6_000  # LLVM takes some 50 microseconds for each
-MOST_ELEMENTS = 500  # of one value in registers
+MOST_ELEMENTS = 32  # of one value in registers: of more, vectors are faster
 MOST_BYTES = 2**17  # that stacks of inner loops take on the machine's stack
 # Steps of all loops together, after which it is time to look at whether the user wants to interrupt.
 MOST_STEPS = 2**20
 _DTYPES = ("float32", "float64", "bool", "int64")
 _POINTWISE = ("elementwise", "comparison")
-_MOVING = ("shape", "indexing", "contraction")  # kinds of ops whose forwards only move, multiply and add elements
+_MOVING = (
+    "shape",
+    "indexing",
+    "contraction",
+)  # kinds of ops whose forwards only move, multiply and add elements
+_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _FOLDS: dict[str, Callable[[Code, list[Value]], Value]] = {
     "sum": lambda code, values: tree(code.add, values),
     "mean": lambda code, values: code.divide(
@@ -55,22 +61,26 @@ class Repeated(NamedTuple):
     Attributes:
         how: its body, its condition, and what is carried.
         types, strides: of the memory of all operands and results, strides in elements.
+        in_pieces: whether the number of steps is read when it runs.
     """
 
     how: Unfolding
     types: tuple[ArrayType, ...]
     strides: tuple[tuple[int, ...], ...]
+    in_pieces: bool
 
 
-def bind(how: Unfolding, operands: Sequence[Any], results: Sequence[Array]) -> Bound | None:
+def bind(how: Unfolding, operands: Sequence[Any], results: Sequence[Array]) -> Callable[[], Any] | None:
     """A kernel that runs a whole loop in the memory of its operands and results, or None if it is not for this.
 
     Args:
-        how: the loop; one with a condition has a bound for its steps.
+        how: the loop; without a bound for its steps it stops from time to time, for Python to look at signals.
         operands, results: those of its op.
     """
     arrays = [one if isinstance(one, np.ndarray) else np.asarray(one) for one in (*operands, *results)]
-    if how.choice or how.most is None or steps_of(how) > MOST_STEPS:
+    one_step = steps_of(dataclasses.replace(how, most=1))
+    in_pieces = how.condition is not None and (how.most is None or how.most * one_step > MOST_STEPS)
+    if how.choice or one_step > MOST_STEPS or not (in_pieces or steps_of(how) <= MOST_STEPS):
         return None
     strides = []
     for one in arrays:
@@ -80,8 +90,8 @@ def bind(how: Unfolding, operands: Sequence[Any], results: Sequence[Array]) -> B
             return None
         strides.append(tuple(stride // one.itemsize for stride in one.strides))
     types = tuple(ArrayType(one.shape, one.dtype) for one in arrays)
-    repeated = Repeated(how, types, tuple(strides))
-    key = (how.parts, how.condition, how.carries, how.slices, how.most, how.reverse, types, repeated.strides)
+    repeated = Repeated(how, types, tuple(strides), in_pieces)
+    key = repeated
     if key in _unfit:
         return None
     try:
@@ -91,10 +101,41 @@ def bind(how: Unfolding, operands: Sequence[Any], results: Sequence[Array]) -> B
             _unfit.clear()
         _unfit.add(key)
         return None
-    return kernel.bind(*arrays)
+    if not in_pieces:
+        return kernel.bind(*arrays)
+    return _InPieces(kernel, arrays[: len(operands)], arrays[len(operands) :], how, MOST_STEPS // one_step)
 
 
-_unfit: set[Any] = set()
+_unfit: set[Repeated] = set()
+
+
+class _InPieces:
+    """A loop that may take long: so many steps at a time."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        operands: Sequence[Array],
+        results: Sequence[Array],
+        how: Unfolding,
+        at_once: int,
+    ) -> None:
+        self._control = np.zeros(1, np.int64)
+        self._first = kernel.bind(*operands, *results, self._control)
+        self._next = kernel.bind(*results[: how.carries], *operands[how.carries :], *results, self._control)
+        self._steps, self._most, self._at_once = results[how.carries], how.most, at_once
+
+    def __call__(self) -> None:
+        done, run = 0, self._first
+        while True:
+            wanted = self._at_once if self._most is None else min(self._at_once, self._most - done)
+            self._control[0] = wanted
+            run()
+            made = int(self._steps)
+            done, run = done + made, self._next
+            if made < wanted or done == self._most:
+                break
+        self._steps[...] = done
 
 
 def steps_of(how: Unfolding) -> int:
@@ -113,6 +154,7 @@ def steps_of(how: Unfolding) -> int:
 @kept
 def _kernel(repeated: Repeated, cpu: Cpu) -> Kernel:
     names = [f"p{i}" for i in range(len(repeated.types))]
+    more = ["control"] if repeated.in_pieces else []
 
     def write(code: Code) -> None:
         stored = [
@@ -121,12 +163,13 @@ def _kernel(repeated: Repeated, cpu: Cpu) -> Kernel:
         ]
         count = len(repeated.how.parts[0].input_types)
         writer = _Writer(code)
-        found = writer.loop(repeated.how, stored[:count], stored[count:])
+        most = code.lookup(code.pointers["control"], 0) if repeated.in_pieces else repeated.how.most
+        found = writer.loop(repeated.how, stored[:count], most, stored[count:])
         for value, place in zip(found, stored[count:], strict=True):
             if value is not place:
                 writer.store(value, place)
 
-    return compile_kernel("small loop", names, write, cpu=cpu)
+    return compile_kernel("small loop", [*names, *more], write, cpu=cpu)
 
 
 class _Stored(NamedTuple):
@@ -156,29 +199,59 @@ class Number:
     def __init__(self, code: Code, value: Value) -> None:
         self.code, self.value = code, value
 
-    def _with(self, combine: Callable[[Value, Value], Value], other: object, swapped: bool = False) -> Number:
-        dtype = dtype_of(self.value)
-        if dtype not in ("float32", "float64"):
-            raise Unfit
+    def _with(self, name: str, other: object, swapped: bool = False) -> Number:
+        dtype, code = dtype_of(self.value), self.code
         mine, its = self.value, value_of(other, dtype)
-        if dtype_of(its) != dtype:
+        if (
+            dtype == "bool"
+            or dtype_of(its) != dtype
+            or not isinstance(other, Number | int | float | np.generic)
+        ):
             raise Unfit
-        return Number(self.code, combine(its, mine) if swapped else combine(mine, its))
+        if dtype == "int64" and isinstance(other, float | np.floating):
+            raise Unfit
+        one, two = (its, mine) if swapped else (mine, its)
+        if name in _RELATIONS:
+            relation = _RELATIONS[name]
+            compare = code.compare if dtype != "int64" else code.ir.icmp_signed
+            return Number(code, compare(relation, one, two))
+        return Number(code, getattr(code.ir, name if dtype == "int64" else f"f{name}")(one, two))
 
     def __add__(self, other: object) -> Number:
-        return self._with(self.code.add, other)
+        return self._with("add", other)
 
     def __radd__(self, other: object) -> Number:
-        return self._with(self.code.add, other, swapped=True)
+        return self._with("add", other, swapped=True)
+
+    def __sub__(self, other: object) -> Number:
+        return self._with("sub", other)
+
+    def __rsub__(self, other: object) -> Number:
+        return self._with("sub", other, swapped=True)
 
     def __mul__(self, other: object) -> Number:
-        return self._with(self.code.multiply, other)
+        return self._with("mul", other)
 
     def __rmul__(self, other: object) -> Number:
-        return self._with(self.code.multiply, other, swapped=True)
+        return self._with("mul", other, swapped=True)
 
-    def __eq__(self, other: object) -> bool:
-        raise Unfit
+    def __lt__(self, other: object) -> Number:
+        return self._with("lt", other)
+
+    def __le__(self, other: object) -> Number:
+        return self._with("le", other)
+
+    def __gt__(self, other: object) -> Number:
+        return self._with("gt", other)
+
+    def __ge__(self, other: object) -> Number:
+        return self._with("ge", other)
+
+    def __eq__(self, other: object) -> Number:  # type: ignore[override] # as NumPy's is
+        return self._with("eq", other)
+
+    def __ne__(self, other: object) -> Number:  # type: ignore[override]
+        return self._with("ne", other)
 
     def __bool__(self) -> bool:
         raise Unfit
@@ -214,16 +287,18 @@ class _Writer:
             return np.asarray(value)
         offsets = value.elements if np.prod(value.shape) <= MOST_ELEMENTS else _refuse()
         code = self.code
-        found = [
-            code.load(value.pointer, code.offset(value.offset, one), value.dtype) for one in offsets
-        ]
+        found = [code.load(value.pointer, code.offset(value.offset, one), value.dtype) for one in offsets]
         return _objects([Number(code, one) for one in found], value.shape)
 
     def store(self, value: Any, place: _Stored) -> None:
         """Write a value."""
         code = self.code
         for one, offset in zip(self.load(value).reshape(-1), place.elements, strict=True):
-            code.store(_cast(code, value_of(one, place.dtype), place.dtype), place.pointer, code.offset(place.offset, offset))
+            code.store(
+                _cast(code, value_of(one, place.dtype), place.dtype),
+                place.pointer,
+                code.offset(place.offset, offset),
+            )
 
     def _room(self, types: ArrayType) -> _Stored:
         """Memory on the machine's stack."""
@@ -256,11 +331,17 @@ class _Writer:
         return [_of(end, found) for end in graph.outputs]
 
     def alike(self, part: Subgraph, first: int, operands: Sequence[Any]) -> dict[int, Any]:
-        """What is the same in all steps, made before them: the values of nodes that read no operand before the first."""
+        """The values of nodes that read no operand before the first: what is the same in all steps, made before them."""
         graph = part.optimized.graph
-        found: dict[int, Any] = {id(leaf): (one,) for leaf, one in zip(graph.inputs[first:], operands, strict=True)}
+        found: dict[int, Any] = {
+            id(leaf): (one,) for leaf, one in zip(graph.inputs[first:], operands, strict=True)
+        }
         for leaf, one in zip(graph.inputs[first:], operands, strict=True):
-            if isinstance(one, _Stored) and np.prod(one.shape) <= MOST_ELEMENTS and not _sliced(graph.nodes, leaf):
+            if (
+                isinstance(one, _Stored)
+                and np.prod(one.shape) <= MOST_ELEMENTS
+                and not _sliced(graph.nodes, leaf)
+            ):
                 found[id(leaf)] = (self.load(one),)
         later = {id(leaf) for leaf in graph.inputs[:first]}
         for node in graph.nodes:
@@ -280,7 +361,7 @@ class _Writer:
         operands = [_of(one, found) for one in node.inputs]
         how = unfolding_of(node)
         if how is not None:
-            results = self.choice(how, node, operands) if how.choice else self.loop(how, operands)
+            results = self.choice(how, node, operands) if how.choice else self.loop(how, operands, how.most)
         elif node.kind in _POINTWISE and emits(node):
             results = [self.elementwise(node, operands)]
         elif node.op.facts.get("reduction") in _FOLDS:
@@ -299,20 +380,20 @@ class _Writer:
         """One op on each element."""
         types = node.output_types[0]
         kinds = [None if isinstance(one, bool | int | float) else entry_type(one) for one in node.inputs]
-        strong = {
-            one.dtype.name for one in kinds if one is not None and not isinstance(one, WeakType)
-        } - {"bool"}
-        meeting = next(iter(strong)) if len(strong) == 1 else types.dtype.name
-        if "int64" in (*strong, meeting, types.dtype.name) or len(strong) > 1:
+        meeting = _meeting(node.inputs, kinds)
+        if meeting.kind == "i":
+            return self._of_integers(node, operands)
+        if meeting.name not in ("float32", "float64", "bool"):
             raise Unfit
-        if meeting == "bool":
-            meeting = "float64"
+        dtype = "float64" if meeting.kind == "b" else meeting.name  # of Python numbers among booleans
         arrays = []
         for one, kind in zip(operands, kinds, strict=True):
-            own = meeting if kind is None or (isinstance(kind, WeakType) and kind.dtype.kind != "b") else kind.dtype.name
-            values = [_cast(self.code, value_of(x, own), own) for x in self.load(one).reshape(-1)]
-            shape = () if kind is None else np.shape(self.load(one)) if not isinstance(one, _Stored) else one.shape
-            arrays.append(np.broadcast_to(_objects(values, shape), types.shape))
+            x = self.load(one)
+            own = dtype if kind is None else kind.dtype.name
+            values = [_cast(self.code, value_of(element, own), own) for element in x.reshape(-1)]
+            if own != "bool":
+                values = [_cast(self.code, value, dtype) for value in values]
+            arrays.append(np.broadcast_to(_objects(values, x.shape), types.shape))
         self.code.single_numbers = not types.shape
         made = []
         for places in zip(*(one.reshape(-1) for one in arrays), strict=True):
@@ -322,6 +403,17 @@ class _Writer:
             made.append(Number(self.code, value))
         return _objects(made, types.shape)
 
+    def _of_integers(self, node: Node, operands: Sequence[Any]) -> Array:
+        """NumPy's own function on arrays of objects: counters are added to, and compared."""
+        types, ufunc = node.output_types[0], node.op.numpy_twin
+        if not isinstance(ufunc, np.ufunc) or types.dtype.name not in ("int64", "bool"):
+            raise Unfit
+        try:
+            made = np.asarray(ufunc(*map(self.load, operands), dtype=object), object)
+        except TypeError as error:
+            raise Unfit from error
+        return np.broadcast_to(made, types.shape)
+
     def fold(self, node: Node, operands: Sequence[Any]) -> Array:
         """A reduction."""
         types, settings = node.output_types[0], node.all_settings
@@ -329,14 +421,19 @@ class _Writer:
             raise Unfit
         x = self.load(operands[0])
         axis = settings["axis"]
-        axes = range(x.ndim) if axis is None else [one % x.ndim for one in (axis if isinstance(axis, tuple) else (axis,))]
+        axes = (
+            range(x.ndim)
+            if axis is None
+            else [one % x.ndim for one in (axis if isinstance(axis, tuple) else (axis,))]
+        )
         if not x.size:
             raise Unfit
         kept_axes = [i for i in range(x.ndim) if i not in set(axes)]
         rows = x.transpose(*kept_axes, *axes).reshape(int(np.prod(types.shape)), -1)
         combine = _FOLDS[node.op.facts["reduction"]]
         made = [
-            Number(self.code, combine(self.code, [value_of(one, types.dtype.name) for one in row])) for row in rows
+            Number(self.code, combine(self.code, [value_of(one, types.dtype.name) for one in row]))
+            for row in rows
         ]
         return _objects(made, types.shape)
 
@@ -354,7 +451,8 @@ class _Writer:
         """An op that moves, multiplies and adds elements: its forward, on arrays of them."""
         types = node.output_types[0]
         given = [
-            self.load(one) if is_recorded(entry) else one for one, entry in zip(operands, node.inputs, strict=True)
+            self.load(one) if is_recorded(entry) else one
+            for one, entry in zip(operands, node.inputs, strict=True)
         ]
         try:
             made = np.asarray(node.op.forward(*given, **node.all_settings), object)
@@ -366,23 +464,29 @@ class _Writer:
 
     # -- loops and choices -------------------------------------------------------------------------------------------
 
-    def loop(self, how: Unfolding, operands: Sequence[Any], places: Sequence[_Stored] | None = None) -> list[Any]:
-        """The results of a loop; what steps make goes to the places, if they are given."""
+    def loop(
+        self,
+        how: Unfolding,
+        operands: Sequence[Any],
+        most: Offset | None,
+        places: Sequence[_Stored] | None = None,
+    ) -> list[Any]:
+        """The results of a loop of so many steps at most; what steps make goes to the places, if they are given."""
         (part,) = how.parts
-        if how.most is None:
+        if most is None:
             raise Unfit
         code, types, made = self.code, part.input_types, part.output_types
         carries, first = how.carries, how.carries + how.slices
         start = [self.load(one) for one in operands[:carries]]
         xs = [
-            self.in_memory(one, ArrayType((how.most, *kind.shape), kind.dtype))
+            self.in_memory(one, ArrayType((most, *kind.shape), kind.dtype))
             for one, kind in zip(operands[carries:first], types[carries:first], strict=True)
         ]
         behind = [] if how.condition is not None else made[carries:]
         stacks = (
             list(places[carries : carries + len(behind)])
             if places is not None
-            else [self._room(ArrayType((how.most, *kind.shape), kind.dtype)) for kind in behind]
+            else [self._room(ArrayType((most, *kind.shape), kind.dtype)) for kind in behind]
         )
         rest = operands[first:]
         known = self.alike(part, first, rest)
@@ -404,14 +508,18 @@ class _Writer:
 
         def holds(values: Sequence[Value]) -> Value:
             assert how.condition is not None
-            (answer,) = self.body(how.condition, [*unpacked(values[1:]), *_given(how.condition, carries, asked)], asked)
+            (answer,) = self.body(
+                how.condition, [*unpacked(values[1:]), *_given(how.condition, carries, asked)], asked
+            )
             return value_of(self.load(answer).reshape(-1)[0], "bool")
 
         def step(i: Offset, values: Sequence[Value]) -> list[Value]:
-            t = code.offset(how.most - 1, (i, -1)) if how.reverse else i
+            t = code.offset(most - 1, (i, -1)) if how.reverse else i
             slices = [
                 one._replace(
-                    offset=code.offset(one.offset, (t, one.strides[0])), shape=one.shape[1:], strides=one.strides[1:]
+                    offset=code.offset(one.offset, (t, one.strides[0])),
+                    shape=one.shape[1:],
+                    strides=one.strides[1:],
                 )
                 for one in xs
             ]
@@ -428,7 +536,7 @@ class _Writer:
             return [code.ir.add(values[0], splat(1, "int64", 1)), *packed(found[:carries])]
 
         carried = code.loop(
-            0, how.most, 1, step, [splat(0, "int64", 1), *packed(start)],
+            0, most, 1, step, [splat(0, "int64", 1), *packed(start)],
             condition=None if how.condition is None else holds,
         )  # fmt: skip
         results: list[Any] = [*unpacked(carried[1:]), *stacks]
@@ -451,7 +559,10 @@ class _Writer:
 
         flat = iter(code.one_of(which, [functools.partial(branch, part) for part in how.parts]))
         return [
-            _objects(list(itertools.islice((Number(code, one) for one in flat), int(np.prod(kind.shape)))), kind.shape)
+            _objects(
+                list(itertools.islice((Number(code, one) for one in flat), int(np.prod(kind.shape)))),
+                kind.shape,
+            )
             for kind in types
         ]
 
@@ -465,13 +576,28 @@ def _sliced(nodes: Sequence[Node | Leaf], leaf: Leaf) -> bool:
     """Whether a value is the xs of an inner loop: it stays in memory."""
     for node in nodes:
         how = unfolding_of(node)
-        if how is not None and not how.choice and any(one is leaf for one in node.inputs[how.carries : how.carries + how.slices]):
+        if (
+            how is not None
+            and not how.choice
+            and any(one is leaf for one in node.inputs[how.carries : how.carries + how.slices])
+        ):
             return True
     return False
 
 
 def _of(entry: object, found: dict[int, Any]) -> Any:
     return found[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else entry
+
+
+def _meeting(entries: Sequence[Any], kinds: Sequence[ArrayType | None]) -> np.dtype[Any]:
+    """The dtype in which operands meet, as NumPy has it: Python numbers take that of arrays."""
+    numbers = [
+        one if kind is None else kind.dtype.type(0).item()
+        for one, kind in zip(entries, kinds, strict=True)
+        if kind is None or isinstance(kind, WeakType)
+    ]
+    arrays = [kind.dtype for kind in kinds if kind is not None and not isinstance(kind, WeakType)]
+    return np.result_type(*arrays, *numbers)
 
 
 def _cast(code: Code, value: Value, dtype: str) -> Value:

@@ -35,9 +35,7 @@ def scan_lowered(
     reverse: bool,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
-        whole = _whole(
-            Unfolding((body,), None, carries, slices, length, length, reverse), inputs, outputs
-        )
+        whole = _whole(Unfolding((body,), None, carries, slices, length, length, reverse), inputs, outputs)
         if whole is not None:
             return whole
         step = _Step(body.planned(_exact(cpu)), carries, inputs[carries : carries + slices], outputs, reverse)
