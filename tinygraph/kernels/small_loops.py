@@ -1,10 +1,10 @@
 """Whole loops of small bodies as one kernel: carries are in registers, and a step is straight code without calls.
 
-What a loop over ten numbers does is a few nanoseconds of arithmetic a step; kernels that are called one by one, each for
-a few numbers, take twenty times as long. Every element is a value of LLVM's here. Elementwise ops emit what they emit in
-fused loops; ops that only move or add up elements run their own forward, on arrays whose elements are these values;
-loops and choices within become loops and choices of the machine. Whatever is larger, or does something else, is for
-kernels of its own.
+What a loop over ten numbers does is a few nanoseconds of arithmetic a step; kernels called one by one, each for a few
+numbers, take twenty times as long. Every element is a value of LLVM's here. Elementwise ops emit what they emit in fused
+loops; ops that only move or add up elements run their own forward, on arrays whose elements are these values; loops and
+choices within become loops and choices of the machine. Whatever is larger, or does something else, is for kernels of
+its own.
 """
 
 from __future__ import annotations

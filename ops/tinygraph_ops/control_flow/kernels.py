@@ -118,10 +118,17 @@ def _fixed_copies(pairs: Sequence[tuple[Array, Any]]) -> list[Any] | None:
 
 def _copies(pairs: Sequence[tuple[Array, Array]]) -> list[Any] | None:
     """Kernels that copy one array of each pair from the other, or None where one is not for them."""
-    from tinygraph.kernels.teams import copying
-
-    found = [copying(to, source) for to, source in pairs]
+    found = [_copy(to, source) for to, source in pairs]
     return None if any(one is None for one in found) else found
+
+
+def _copy(to: Array, source: Array) -> Any:
+    from tinygraph.kernels import copies, teams
+
+    found = teams.copying(to, source)
+    if found is None:  # not in rows: transposed, say
+        found = copies.copying(to, source)
+    return found if found is None or found.span is None else None
 
 
 def _native(calls: Sequence[Run]) -> list[Any] | None:
