@@ -363,6 +363,12 @@ def unfolding_of(node: Node) -> Unfolding | None:
     return found
 
 
+def parts_of(node: Node) -> tuple[Subgraph, ...]:
+    """What a loop or a choice runs: its body, or its branches."""
+    how = unfolding_of(node)
+    return () if how is None else how.parts
+
+
 def subgraphs_of(node: Node) -> dict[str, Subgraph]:
     """The subgraphs in the settings of a node, by what its op calls them."""
     if isinstance(node, Leaf):
