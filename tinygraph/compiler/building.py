@@ -61,7 +61,7 @@ def build_plan(
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings, shared)
-    schedule = _Schedule(memory, places, native)
+    schedule = _Schedule(memory, places, native or any(lowerings))
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
     outputs = tuple(map(schedule.value, graph.outputs))
