@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygraph as tg
 from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
