@@ -6,6 +6,7 @@ products.
 
 from __future__ import annotations
 
+import gc
 import numbers
 import operator
 import os
@@ -523,6 +524,20 @@ def test_odd_places_are_followed(
     np.testing.assert_array_equal(compiled(ones), before * ones)
     change()
     np.testing.assert_array_equal(compiled(ones), after * ones)
+
+
+def test_a_capture_lets_go_of_what_it_met_at_once(restored: None) -> None:
+    """Not when the garbage collector comes by: what only a weak reference names is gone when its owner lets go."""
+    compiled = tg.compile(lambda t: t * (3.0 if reference() is None else 2.0))
+    gc.collect()
+    gc.disable()
+    try:
+        np.testing.assert_array_equal(compiled(ones), 2.0 * ones)
+        shut_out()
+        assert reference() is None
+        np.testing.assert_array_equal(compiled(ones), 3.0 * ones)
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

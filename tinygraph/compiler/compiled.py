@@ -131,7 +131,7 @@ class Compiled:
         self._lock = Lock()
         self._owner = 0  # the thread that has the lock
         self._memory = PlanMemory()  # of all its plans, of which one runs at a time
-        self._entries = Recent(plan_bytes, lambda: self._memory.nbytes)
+        self._entries = Recent(plan_bytes, self._memory.count_bytes)
         self._last_known: tuple[Any, Versions] = (None, Versions())  # of the latest call
         self._reasons: deque[str] = deque(maxlen=MOST_REASONS)
         self._captures = 0
@@ -477,7 +477,7 @@ class Compiled:
                     entry.recorder.release()
             self._last_known = (None, Versions())
             self._latest = None
-            self._memory = PlanMemory()
+            self._memory.release()
 
     @property
     def nbytes(self) -> int:

@@ -36,7 +36,10 @@ class PlanMemory:
             found = self._blocks[name] = np.zeros(max(nbytes, grown), np.uint8)
         return found[:nbytes]
 
-    @property
-    def nbytes(self) -> int:
+    def release(self) -> None:
+        """Let go of the blocks: what still runs in one holds it."""
+        self._blocks.clear()
+
+    def count_bytes(self) -> int:
         """What the blocks take."""
         return sum(block.nbytes for block in self._blocks.values())

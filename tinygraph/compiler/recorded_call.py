@@ -7,6 +7,7 @@ after it. What runs it, and its gradients, are plans of their own beside the one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,43 @@ class Recording(NamedTuple):
     edges: tuple[Any, ...] | None
 
 
+@dataclass(frozen=True)
+class _Planner:
+    """What plans bodies; it knows no body, so that whoever lets go of one lets go of its plans.
+
+    Attributes:
+        plans: where those that were made are noted.
+    """
+
+    passes: Sequence[Pass]
+    exact: bool
+    measured: bool
+    plans: list[Plan]
+
+    def __call__(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        """What runs a body, planned again where a forward that was looked through reads another thing by now.
+
+        The version's own facts do not cover that: a backward pass runs later, and its rules may hold other ops.
+        """
+
+        def made() -> tuple[Plan, list[Trace]]:
+            passed = run_passes(graph, self.passes)[-1].graph
+            plan = build_plan(passed, exact=self.exact, measured=self.measured)
+            self.plans.append(plan)
+            return plan, facts_inside(graph) if look_through in self.passes else []
+
+        plan, facts = made()
+
+        def run(values: Sequence[Any]) -> Sequence[Any]:
+            nonlocal plan, facts
+            if any(one.broken() is not None for one in facts):
+                self.plans[:] = [one for one in self.plans if one is not plan]
+                plan, facts = made()
+            return plan.run(values)
+
+        return run if facts else plan.run
+
+
 class Recorder:
     """The recorded calls of one captured graph.
 
@@ -57,12 +95,12 @@ class Recorder:
         exact: bool = False,
         measured: bool = False,
     ) -> None:
-        self._graph, self._trace, self._passes, self._name = graph, trace, passes, name
-        self._exact, self._measured = exact, measured
+        self._graph, self._trace, self._name = graph, trace, name
         self._call: RecordedCall | None = None
         self._attached: list[Any] | None = None
         self.found: dict[int, Recording] = {}
         self.plans: list[Plan] = []
+        self._planner = _Planner(passes, exact, measured, self.plans)
 
     def recording(self, wanted: int) -> Recording:
         """How a call is recorded.
@@ -125,7 +163,7 @@ class Recorder:
                     )
                 return Recording(None, self._refusing(carries, own, why))
         if self._call is None:
-            self._call = RecordedCall(graph, self._trace, self._planned, self._name)
+            self._call = RecordedCall(graph, self._trace, self._planner, self._name)
         overwritten = self._call.overwritten(given)
         if overwritten is not None and not wanted:
             why = (
@@ -134,29 +172,6 @@ class Recorder:
             )
             return Recording(None, self._refusing(carries, own, why))
         return Recording(self._call.carrying(carries, own), None)
-
-    def _planned(self, graph: Graph) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        """What runs a body, planned again where a forward that was looked through reads another thing by now.
-
-        The version's own facts do not cover that: a backward pass runs later, and its rules may hold other ops.
-        """
-
-        def made() -> tuple[Plan, list[Trace]]:
-            passed = run_passes(graph, self._passes)[-1].graph
-            plan = build_plan(passed, exact=self._exact, measured=self._measured)
-            self.plans.append(plan)
-            return plan, facts_inside(graph) if look_through in self._passes else []
-
-        plan, facts = made()
-
-        def run(values: Sequence[Any]) -> Sequence[Any]:
-            nonlocal plan, facts
-            if any(one.broken() is not None for one in facts):
-                self.plans[:] = [one for one in self.plans if one is not plan]
-                plan, facts = made()
-            return plan.run(values)
-
-        return run if facts else plan.run
 
     def _refusing(self, carries: Sequence[bool], own: Sequence[Leaf | None], why: str) -> tuple[Any, ...]:
         """Edges for the results that would carry a gradient, whose derivative rule refuses it.

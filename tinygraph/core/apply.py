@@ -311,7 +311,7 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
         try:
             op.type_rule(*(_operand_type(x) for x in operands), **settings)
         except TinygraphError as better:
-            cause = better
+            cause = better.with_traceback(None)  # whose frames lead to this one, and keep the operands alive
         except Exception:  # noqa: BLE001 - the rule itself stumbled: the first error stands
             cause = error
     if isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(

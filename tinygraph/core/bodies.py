@@ -30,7 +30,8 @@ from tinygraph.core.node import (
     is_recorded,
     next_order,
 )
-from tinygraph.core.op import Op, op
+from tinygraph.core.op import Op
+from tinygraph.core.op import op as make_op
 from tinygraph.core.registry import ops
 from tinygraph.core.remaking import edges, with_inputs
 from tinygraph.core.tensor import Tensor, varies
@@ -106,12 +107,9 @@ class Body:
             standing: nodes at which gradients arrive besides, each with the operand that gets them.
         """
         self.graph, self.operands, self.name = graph, tuple(operands), name
-        self._make_run = run
-        self._results = len(graph.outputs) if results is None else results
-        self._standing = tuple(standing)
+        count = len(graph.outputs) if results is None else results
+        self._rules = _BodyRules(graph, self.operands, name, run, count, tuple(standing))
         self._ops: dict[tuple[int, ...], Op] = {}
-        self._pulls: dict[tuple[tuple[int, ...], ...], _Pull | None] = {}
-        self._running: list[dict[str, Any]] = []
         self._lock = Lock()
 
     def __call__(self, *operands: object) -> tuple[Any, ...]:
@@ -123,29 +121,57 @@ class Body:
         with self._lock.held:
             made = self._ops.get(wanted)
             if made is None:
-                made = self._ops[wanted] = self._op(self._form(wanted))
+                made = self._ops[wanted] = self._rules.op(self._rules.form(wanted))
         out = made(*operands)
         return out[: len(self.graph.outputs)] if isinstance(out, tuple) else (out,)
 
     def kept(self, wanted: tuple[int, ...]) -> list[Leaf]:
         """The operands that the gradients of the wanted ones, given by position, read."""
-        return [self.operands[i] for i in self._form(wanted).kept]
+        return [self.operands[i] for i in self._rules.form(wanted).kept]
 
     def linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> tuple[_Form, _Pull | None]:
-        """The gradient of the wanted operands for cotangents of the given results, and the form that it reads from.
+        """The gradient of the wanted operands for cotangents of the given results, and the form that it reads from."""
+        return self._rules.linear(wanted, given)
 
-        Unlike `kept`, it keeps what this gradient reads, and not what gradients of that read besides.
-        """
+    def release(self) -> None:
+        """Give back the memory of what runs the body and its gradients; it is made again when it is needed."""
+        with self._lock.held:
+            self._ops.clear()
+        self._rules.release()
+
+
+class _BodyRules:
+    """What the ops of a body run, and how they are differentiated. It holds no op: ops hold it.
+
+    So nothing leads back from an op to itself, and whoever lets go of a body lets go of its plans at once.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        operands: tuple[Leaf, ...],
+        name: str,
+        run: Runner | None,
+        results: int,
+        standing: tuple[tuple[Node, Leaf], ...],
+    ) -> None:
+        self.graph, self.operands, self.name = graph, operands, name
+        self._make_run, self._results, self._standing = run, results, standing
+        self._pulls: dict[tuple[tuple[int, ...], ...], _Pull | None] = {}
+        self._running: list[dict[str, Any]] = []
+        self._lock = Lock()
+
+    def linear(self, wanted: tuple[int, ...], given: tuple[int, ...]) -> tuple[_Form, _Pull | None]:
+        """As `Body.linear`. Unlike `form`, it keeps what this gradient reads, and not what gradients of that read."""
         gradients, _, floor = self._gradients(self.graph.outputs, wanted, given)
         ends, kept = self._read(gradients, floor, list(self.graph.outputs))
         form = _Form(wanted, tuple(ends), tuple(sorted(kept)))
         return form, self._pull(form, given)
 
     def release(self) -> None:
-        """Give back the memory of what runs the body and its gradients; it is made again when it is needed."""
+        """As `Body.release`."""
         with self._lock.held:
             pulls = [pull for pull in self._pulls.values() if pull is not None]
-            self._ops.clear()
             self._pulls.clear()
             for running in self._running:
                 running.clear()
@@ -155,7 +181,8 @@ class Body:
 
     # -- making ----------------------------------------------------------------------------------------------------
 
-    def _form(self, wanted: tuple[int, ...]) -> _Form:
+    def form(self, wanted: tuple[int, ...]) -> _Form:
+        """The body with the wanted operands, and all that any gradient of theirs reads."""
         ends = list(self.graph.outputs)
         if not wanted:
             return _Form((), tuple(ends), ())
@@ -183,7 +210,8 @@ class Body:
                 ends.append(edge)
         return ends, kept
 
-    def _op(self, form: _Form) -> Op:
+    def op(self, form: _Form) -> Op:
+        """The op of a form."""
         names = [f"x{i}" for i in range(len(self.operands))]
         graph = Graph(self.graph.inputs, form.ends, name=self.name)
         inputs, among = set(map(id, graph.inputs)), set(map(id, graph.leaves))
@@ -215,7 +243,7 @@ class Body:
         forward.__doc__ = f"What the graph of {self.name} computes."
         forward.__signature__ = _signature(names)  # type: ignore[attr-defined]
         inside = Inside(self.operands, form.ends)
-        made = op(name=self.name, kind="composite", facts={"body": inside}, declare=False)(forward)
+        made = make_op(name=self.name, kind="composite", facts={"body": inside}, declare=False)(forward)
         types = tuple(map(_end_type, form.ends))
         made.types(lambda *_: types if len(types) != 1 else types[0])
         if form.wanted:

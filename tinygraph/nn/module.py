@@ -42,6 +42,9 @@ class _Calls(threading.local):
 _calls = _Calls()
 
 
+_END = object()  # after the last attribute: what is longer or shorter than it was differs there
+
+
 class _Structure:
     """A module's structure as a value: what a captured program of it relies on.
 
@@ -60,7 +63,7 @@ class _Structure:
 
     def __call__(self) -> bool:
         """Whether it still is what it was at first."""
-        untouched = all(map(is_, chain(chain.from_iterable(self._values), (self,)), self._objects))
+        untouched = all(map(is_, chain(chain.from_iterable(self._values), (_END,)), self._objects))
         if self._seen != _Structure.changes or not untouched:
             self._seen = _Structure.changes
             now = self._attributes()
@@ -74,7 +77,7 @@ class _Structure:
     def _sweep(self) -> None:
         """Note the objects that there are."""
         self._values = [vars(one).values() for one in self._module.modules()]
-        self._objects = [*chain.from_iterable(self._values), self]
+        self._objects = [*chain.from_iterable(self._values), _END]
 
     def _attributes(self) -> list[tuple[str, Any]]:
         return [

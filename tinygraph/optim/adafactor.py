@@ -69,7 +69,8 @@ class Adafactor(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
         if settings["beta2_decay"] > 0:
             raise SettingError(f"Adafactor: beta2_decay={settings['beta2_decay']!r} must be at most 0")

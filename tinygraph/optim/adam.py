@@ -70,9 +70,10 @@ class Adam(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
-        check_betas(type(self).__name__, settings["betas"])
+        check_betas(cls.__name__, settings["betas"])
 
     def _update(self, parameter: Tensor, gradient: Numeric, group: ParameterGroup, slots: Slots) -> None:
         value, dtype = read(parameter), parameter.dtype

@@ -31,9 +31,10 @@ class _WithMoments(Optimizer):
 
     scheduled = ("lr", "betas")
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
-        check_betas(type(self).__name__, settings["betas"])
+        check_betas(cls.__name__, settings["betas"])
 
     def _decayed(
         self, value: Numeric, gradient: Numeric, group: ParameterGroup, dtype: DTypeLike

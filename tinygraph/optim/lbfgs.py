@@ -76,7 +76,8 @@ class LBFGS(Optimizer):
             raise SettingError("LBFGS sees all parameters as one vector: give one list, without groups")
         super().add_param_group(param_group)
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
         if settings["line_search_fn"] not in (None, "strong_wolfe"):
             raise SettingError(

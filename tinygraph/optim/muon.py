@@ -84,7 +84,8 @@ class Muon(Optimizer):
                     f"biases, norms, embeddings and convolutions to another optimizer, such as AdamW"
                 )
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
         if settings["adjust_lr_fn"] not in _RATES:
             raise SettingError(

@@ -206,13 +206,14 @@ class Optimizer:
         self._check(settings)
         self.param_groups.append(ParameterGroup({"params": params, **settings}, self.scheduled, self._check))
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         """Raise SettingError for settings out of range."""
         for name in _AT_LEAST_ZERO:
             if name in settings and not isinstance(settings[name], tuple):
-                require_at_least_zero(type(self).__name__, name, settings[name])
+                require_at_least_zero(cls.__name__, name, settings[name])
         if not np.isfinite(settings.get("dampening", 0)):
-            raise SettingError(f"{type(self).__name__}: dampening={settings['dampening']!r} must be finite")
+            raise SettingError(f"{cls.__name__}: dampening={settings['dampening']!r} must be finite")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.

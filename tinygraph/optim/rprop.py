@@ -50,7 +50,8 @@ class Rprop(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize})
 
-    def _check(self, settings: Mapping[str, Any]) -> None:
+    @classmethod
+    def _check(cls, settings: Mapping[str, Any]) -> None:
         super()._check(settings)
         shrink, grow = settings["etas"]
         if not 0 < shrink < 1 < grow:

@@ -96,13 +96,9 @@ class Watch:
         before = sys.getprofile()
         other: Any = before if callable(before) else None
 
-        noted, entered, called, left, typed = (
-            self._noted,
-            self._entered,
-            self._called,
-            self._left,
-            self._typed,
-        )
+        noted, entered, typed = self._noted, self._entered, self._typed
+        called: Callable[[FrameType, Any], None] = self._called
+        left: Callable[[FrameType], None] = self._left
 
         def hook(frame: FrameType, event: str, argument: Any) -> None:  # runs for every call there is
             if event == "c_call":
@@ -122,8 +118,11 @@ class Watch:
 
         def end() -> None:
             # what Ctrl-C left of a block may set the hook again, much later: it takes itself off then
-            nonlocal noted, entered, typed
+            nonlocal noted, entered, called, left, typed
             noted, entered, typed = frozenset(), lambda frame: sys.setprofile(other), set()
+            called = left = (
+                _nothing  # no way back to this object, which knows all that was met and would keep it
+            )
             if sys.getprofile() in (hook, both):
                 sys.setprofile(other)
 
@@ -277,6 +276,10 @@ class Watch:
                     if fact.line.startswith(f"{os.path.basename(code.co_filename)}:"):
                         return f"{os.path.basename(code.co_filename)}:{line}"
         return fact.line
+
+
+def _nothing(frame: FrameType, argument: object = None) -> None:
+    pass
 
 
 def _is_gone(reference: weakref.ref[Any]) -> bool:

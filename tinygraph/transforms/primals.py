@@ -164,8 +164,8 @@ class Chosen:
             raise SettingError(
                 f"{where} must be the position of an argument, or its name, or several: 0, 'w', or (0, 2)"
             )
-        self.keys = [_key(function, i, args, kwargs, where) for i in given]
-        if len(set(self.keys)) < len(self.keys):
+        self.keys = keys = [_key(function, i, args, kwargs, where) for i in given]
+        if len(set(keys)) < len(keys):
             raise SettingError(
                 f"{where} names an argument twice: name each once, and use its derivative twice"
             )
@@ -174,7 +174,7 @@ class Chosen:
 
         def rest(*values: object) -> Any:
             full, named = list(args), dict(kwargs)
-            for key, value in zip(self.keys, values, strict=True):
+            for key, value in zip(keys, values, strict=True):
                 if isinstance(key, int):
                     full[key] = value
                 else:

@@ -29,8 +29,9 @@ class NodeGroup:
         self.members = [node]
         self.above, self.below = set(above), set(below)
         self.label = node * _GAP
-        self.sooner: NodeGroup | None = None  # its neighbours in the order
-        self.later: NodeGroup | None = None
+        # its neighbours in the order, by a node of theirs, so that no two groups keep each other alive
+        self.sooner: int | None = None
+        self.later: int | None = None
 
 
 class AcyclicGroups:
@@ -57,9 +58,9 @@ class AcyclicGroups:
             for j in several:
                 below[j].append(i)
         self.of = [NodeGroup(i, above[i], below[i]) for i in range(len(above))]
-        for sooner, later in pairwise(self.of):
-            sooner.later, later.sooner = later, sooner
-        self._first = self.of[0] if self.of else None
+        for i, j in pairwise(range(len(above))):
+            self.of[i].later, self.of[j].sooner = j, i
+        self._first = 0 if self.of else None
 
     def join(self, first: NodeGroup, second: NodeGroup) -> NodeGroup | None:
         """One group of two, of which the second reads the first; None if that makes a cycle, or they lie far apart."""
@@ -136,34 +137,35 @@ class AcyclicGroups:
         return found
 
     def _take_out(self, group: NodeGroup) -> None:
-        if group.sooner is not None:
-            group.sooner.later = group.later
+        self._link(group.sooner, group.later)
+
+    def _link(self, sooner: int | None, later: int | None) -> None:
+        """Make two groups neighbours; None is the beginning, or the end."""
+        if sooner is not None:
+            self.of[sooner].later = later
         else:
-            self._first = group.later
-        if group.later is not None:
-            group.later.sooner = group.sooner
+            self._first = later
+        if later is not None:
+            self.of[later].sooner = sooner
 
     def _put_beside(self, group: NodeGroup, new: NodeGroup, before: bool) -> None:
-        sooner, later = (group.sooner, group) if before else (group, group.later)
-        new.sooner, new.later = sooner, later
-        if sooner is not None:
-            sooner.later = new
-        else:
-            self._first = new
-        if later is not None:
-            later.sooner = new
-        low = sooner.label if sooner is not None else (group.label - 2 * _GAP)
-        high = later.label if later is not None else (group.label + 2 * _GAP)
+        here, node = group.members[0], new.members[0]
+        sooner, later = (group.sooner, here) if before else (here, group.later)
+        self._link(sooner, node)
+        self._link(node, later)
+        low = self.of[sooner].label if sooner is not None else (group.label - 2 * _GAP)
+        high = self.of[later].label if later is not None else (group.label + 2 * _GAP)
         new.label = (low + high) // 2
         if new.label == low:  # no room is left: rare, since a gap can be halved 64 times
             self._label_anew()
 
     def _label_anew(self) -> None:
-        group, label = self._first, 0
-        while group is not None:
+        node, label = self._first, 0
+        while node is not None:
+            group = self.of[node]
             group.label = label
             label += _GAP
-            group = group.later
+            node = group.later
 
     def _merged(self, stays: NodeGroup, goes: NodeGroup) -> NodeGroup:
         for member in goes.members:

@@ -11,17 +11,19 @@ import * as camera from "./camera.js";
 import * as painting from "./painting.js";
 import * as controls from "./controls.js";
 import * as notes from "./notes.js";
+import * as renames from "./renames.js";
 
 function stateLink() {
   const {anchor, k, tx, ty} = eye, {w, h} = viewport(), short = v => +v.toPrecision(7);
   const parts = [`at=${anchor.path.join(".")}`, `see=${[(w / 2 - tx) / k, (h / 2 - ty) / k, w / k].map(short).join(",")}`];
   if (controls.selected) parts.push(`on=${controls.selected.path.join(".")}`);
   if (overlays.overlaid) parts.push(`show=${overlays.overlaid.name}`);
-  parts.push(...notes.inLink());
+  parts.push(...notes.inLink(), ...renames.inLink());
   return `#${parts.join("&")}`;
 }
 
-let linked = "", settling = 0, led = false; // led: what is seen was shown by the page beside, not by somebody here
+let linked = "", settling = 0;
+let led = true; // nobody has used this page since it opened, or since the page beside showed it what to look at: it does not lead
 
 export function settle() { // nothing moves any more
   clearTimeout(settling);
@@ -46,6 +48,7 @@ function show(link) {
   const path = text => (text ?? "").split(".").filter(Boolean).map(Number);
   setOverlay(parts.show);
   notes.fromLink(parts.notes);
+  renames.fromLink(parts.names);
   const [x, y, width] = (parts.see ?? "").split(",").map(Number);
   if (![x, y, width].every(Number.isFinite) || width <= 0) {
     if (!parts.on) return false;
@@ -66,6 +69,7 @@ addEventListener("hashchange", () => { if (restore()) changed(); });
 addEventListener("message", event => { // from the page around: what the one beside shows
   const link = event.source === parent && parent !== window ? event.data?.tinygraph : undefined;
   if (typeof link !== "string" || link === linked) return;
+  if (!led && "moving" in stage.dataset) return; // somebody moves here, and has done so last: this page will tell the one beside
   linked = link;
   led = true;
   if (show(link)) changed();
