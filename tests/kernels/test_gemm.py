@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygraph as tg
 from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
@@ -332,3 +333,13 @@ def test_nothing_is_touched_outside_the_arrays() -> None:
         [sys.executable, "-c", _AT_THE_EDGE], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stdout == "no stray access\n", (done.returncode, done.stderr)
+
+
+@each("terms", [("K", "K", ""), ("MK", "KN", "MN")])
+def test_long_sums_keep_their_digits(terms: Any) -> None:
+    """One chain of sums per lane would be wrong in the third digit."""
+    size, number = 3_000_000, float(np.float32(0.1))
+    shape = {"": (), "K": (size,), "MK": (1, size), "KN": (size, 1), "MN": (1, 1)}
+    x, y = (np.full(shape[one], number, np.float32) for one in terms[:2])
+    found = tg.compile(np.matmul)(x, y)
+    np.testing.assert_allclose(found, np.full(shape[terms[2]], size * number**2), rtol=2e-5)

@@ -14,6 +14,7 @@ import numpy as np
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.alike_runs import AlikeRun
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
+from tinygraph.compiler.keeping import keeping
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.moving import Pointer, movable
 from tinygraph.compiler.passes.verify import operand_type
@@ -61,7 +62,7 @@ def build_plan(
     memory = Memory(graph, layouts)
     lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
     places = Places(graph, memory, layouts, lowerings, shared)
-    schedule = _Schedule(memory, places, native)
+    schedule = _Schedule(memory, places, native or any(lowerings))
     for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
         schedule.add(i, node, lowering)
     outputs = tuple(map(schedule.value, graph.outputs))
@@ -194,6 +195,8 @@ class _Schedule:
             self._end_run()
             self._clear_halos(node, outputs)
             kernel = choose_kernel(node, operands, outputs, lowering, self._places.scratch.get(i, ()))
+            if i in self._places.rooms:
+                kernel = kernel._replace(run=keeping(kernel.run, self._places.rooms[i]))
         self.written += [(len(self.steps), state) for state in self._states_made(i)]
         self.steps.append(Step(node, kernel, outputs, (node,)))
 

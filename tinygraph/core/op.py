@@ -281,12 +281,14 @@ class Emission(NamedTuple):
         rule: `rule(code, *operands, **settings)` -> the value that it makes.
         conditions: positions of the operands of which only the truth counts.
         bools: whether the rule holds for operands that are all bools; without it they become float64.
+        integers: whether the rule holds for int64, beside which bools are cast to it.
         fits: operand types and settings to whether the rule holds for them, or None where it always does.
     """
 
     rule: Callable[..., Any]
     conditions: tuple[int, ...] = ()
     bools: bool = False
+    integers: bool = False
     fits: Callable[..., bool] | None = None
 
 
@@ -702,6 +704,7 @@ class Op:
         *,
         conditions: str | Sequence[str] = ...,
         bools: bool = ...,
+        integers: bool = ...,
         fits: Callable[..., bool] | None = ...,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
@@ -712,6 +715,7 @@ class Op:
         *,
         conditions: str | Sequence[str] = (),
         bools: bool = False,
+        integers: bool = False,
         fits: Callable[..., bool] | None = None,
     ) -> Callable[..., Any]:
         """Attach what an elementwise op emits in the kernel language: `rule(code, *operands, **settings)` -> value.
@@ -722,6 +726,7 @@ class Op:
         Args:
             conditions: operands of which only the truth counts; the rule gets them as bools.
             bools: whether the rule also holds for operands that are all bools.
+            integers: whether it also holds for int64, as single numbers are: of arrays of integers NumPy computes.
             fits: operand types and settings to whether the rule holds for them; for all of them by default.
 
         Raises:
@@ -744,7 +749,8 @@ class Op:
             raise RuleError(f"op {self.name!r} already has a rule for what it emits")
 
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.emission = Emission(function, tuple(map(names.index, _names(conditions))), bools, fits)
+            places = tuple(map(names.index, _names(conditions)))
+            self.emission = Emission(function, places, bools, integers, fits)
             return function
 
         return attach if function is None else attach(function)

@@ -42,6 +42,7 @@ _ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
 _ENOUGH_PANELS = 4  # panels that pay for packing a tile of rows
 _TILES_TOGETHER = 8  # tiles that are packed at a time: their rows are some whole lines of the cache
 _FEWEST_UNITS = 4  # parts of the work where packing is repeated by each
+_CHAIN = 512  # products that are added one after the other; errors grow with this and with the number of such chains
 _FEWEST_FREE = 17  # rows, or steps of the depth, that may be an argument: two tiles of rows, for any tile
 
 
@@ -806,7 +807,13 @@ class _Dots(_ProductNest):
             ]
 
         whole = product.depth // lanes * lanes
-        sums = code.loop(0, whole, lanes, multiply, [splat(0, self.dtype, lanes)] * (rows * columns))
+        zeros = [splat(0, self.dtype, lanes)] * (rows * columns)
+
+        def chain(start: Offset, held: list[Value]) -> list[Value]:
+            stop = code.smaller_index(code.offset(start, _CHAIN * lanes), whole)
+            return [*map(code.add, held, code.loop(start, stop, lanes, multiply, zeros))]
+
+        sums = code.loop(0, whole, _CHAIN * lanes, chain, zeros)
         if whole < product.depth:
             sums = multiply(whole, sums, product.depth - whole)
         places = [
