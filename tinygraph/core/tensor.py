@@ -838,10 +838,11 @@ class Handle:
             return ops.copy(
                 self, order="K"
             )  # a copy as in NumPy, which does not change when the leaf is written
-        return ops.cast(self, dtype=dtype)
+        found: Tensor = ops.cast(self, dtype=dtype)
+        return found if order == "K" else ops.copy(found, order=order)
 
-    def copy(self, order: str = "C") -> Tensor:  # which is about memory, not about values
-        return ops.copy(self)
+    def copy(self, order: str = "C") -> Tensor:
+        return ops.copy(self) if order == "C" else ops.copy(self, order=order)
 
     def conj(self) -> Tensor:
         return ops.conj(self)
