@@ -33,6 +33,7 @@ from tinygraph.core.unwatched import RESTING
 from tinygraph.core.views import link
 from tinygraph.errors import (
     DTypeError,
+    MatrixError,
     OpError,
     PluginError,
     RuleError,
@@ -42,6 +43,7 @@ from tinygraph.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from tinygraph.core.op import Op
@@ -104,15 +106,8 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
         _freeze(settings)
     if mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
-    out: Any = None
     try:
-        if op.lowering is not None:
-            for value in values:
-                if value.__class__ is _array_class and value.size >= _LARGE:
-                    out = doors.run_eagerly(op, values, settings)
-                    break
-        if out is None:
-            out = op.forward(*values, **settings) if settings else op.forward(*values)
+        out = _computed(op, values, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
     if out.__class__ not in _VALUES:
@@ -151,16 +146,21 @@ def _plain(op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     if settings:
         _freeze(settings)
     try:
-        if op.lowering is not None:
-            for value in operands:
-                if value.__class__ is _array_class and value.size >= _LARGE:
-                    out = doors.run_eagerly(op, operands, settings)
-                    if out is not None:
-                        return out
-                    break
-        return op.forward(*operands, **settings)
+        return _computed(op, operands, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
+
+
+def _computed(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """What the op's forward makes of values, or a generated kernel where one of them is large."""
+    if op.lowering is not None:
+        for value in values:
+            if value.__class__ is _array_class and value.size >= _LARGE:
+                out = doors.run_eagerly(op, values, settings)
+                if out is not None:
+                    return out
+                break
+    return op.forward(*values, **settings) if settings else op.forward(*values)
 
 
 def _unneeded(op: Op, operands: tuple[Any, ...]) -> Any:
@@ -325,10 +325,12 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
             cause = better.with_traceback(None)  # whose frames lead to this one, and keep the operands alive
         except Exception:  # noqa: BLE001 - the rule itself stumbled: the first error stands
             cause = error
-    if isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(
+    if isinstance(cause, np.linalg.LinAlgError):
+        kind: type[TinygraphError] = MatrixError
+    elif isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(
         cause, SettingError | DTypeError
     ):
-        kind: type[TinygraphError] = ShapeError
+        kind = ShapeError
     elif isinstance(cause, DTypeError | TypeError):
         kind = DTypeError
     else:
