@@ -203,7 +203,9 @@ class LiveRules:
 
     def save(self, values: Sequence[Any], out: Numeric) -> tuple[Any, ...]:
         """What the live rules asked for, in the order of `slots`."""
-        saved = [values[i] for i in self.values]
+        saved = []
+        for i in self.values:
+            saved.append(values[i])  # noqa: PERF401 - a comprehension costs a call of its own
         if self.out:
             saved.append(out)
         for i in self.types:
