@@ -6,6 +6,7 @@ anywhere.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -160,26 +161,31 @@ class ProgramBuilder:
         """One more input; all inputs come before the first step."""
         if self._steps:
             raise ValueError("declare all inputs of a program before its first step")
-        self._inputs.append(np.dtype(dtype).name)
+        self._inputs.append(_name(dtype))
         return len(self._inputs) - 1
 
     def constant(self, value: float, dtype: DTypeLike) -> int:
         """A number."""
-        return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
+        return self.step("constant", dtype=_name(dtype), value=float(value))
 
     def cast(self, value: int, dtype: DTypeLike) -> int:
         """A value in another dtype: a step of the kernel language itself, which every program may need."""
-        return self.step("cast", value, dtype=np.dtype(dtype).name)
+        return self.step("cast", value, dtype=_name(dtype))
 
     def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
-        self._steps.append(Instruction(op, operands, pairs, repr(pairs)))
+        self._steps.append(Instruction(op, operands, pairs, repr(pairs) if pairs else ""))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:
         """The program with these outputs."""
         return Program(tuple(self._inputs), tuple(self._steps), outputs)
+
+
+def _name(dtype: DTypeLike) -> str:
+    """The name of a dtype, one text for all: NumPy makes a new one each time."""
+    return sys.intern(np.dtype(dtype).name)
 
 
 def _sorted(settings: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
