@@ -51,7 +51,7 @@ IMPORT_SECONDS = 60.0  # what takes longer to import hangs
 def _name_of(distribution: metadata.Distribution) -> str | None:
     """What a distribution's metadata calls it; a broken file may call it nothing."""
     said = distribution.metadata
-    return said["Name"] if "Name" in said else None
+    return said["Name"] if "Name" in said else None  # noqa: SIM401 - its type has no `get`
 
 
 class Plugin:
