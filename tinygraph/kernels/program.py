@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygraph.core.node import Node, entry_type
@@ -177,7 +178,7 @@ class ProgramBuilder:
     def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
-        self._steps.append(Instruction(op, operands, pairs, repr(pairs)))
+        self._steps.append(Instruction(op, operands, pairs, repr(pairs) if pairs else ""))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:
