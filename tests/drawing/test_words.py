@@ -75,7 +75,7 @@ CASES = {
         {"loss = #1", "in = #0", "epoch = 3"},
     ),
     "an input alone": (lambda x: x, {"output": "x"}, {"0 = #0"}),
-    "a tuple": (lambda x: (np.exp(x), x), {"output": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
+    "a tuple": (lambda x: (np.exp(x), x), {"output 0": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
     "numbers and words between": (
         lambda x: (np.exp(x), "a", 1, x),
         {"output[0]": "exp", "output[1]": "= 'a'", "output[2]": "= 1", "output[3]": "x"},
@@ -107,7 +107,7 @@ class TestOutputs:
         graph = tg.capture(program, np.ones(3))
         root, _ = tree(graph, set(), seconds=10.0)
         boxes = [box for box in root.walk() if isinstance(box, Area) and box.kind == "output"]
-        assert {"output" if box.title == "output 0" else box.title for box in boxes} == set(drawn)
+        assert {box.title for box in boxes} == set(drawn)
         assert {box.note for box in boxes if box.note} == {
             text for text in drawn.values() if "=" in text or "[" in text
         }

@@ -222,7 +222,7 @@ def _attach(
     view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
 ) -> Sharing:
     shared = Sharing()  # every line is counted here: views are made often, and seldom written
-    _set_shared(view, shared)
+    view._shared = shared  # type: ignore[attr-defined]
     shared.base, shared.op, shared.settings = base, op, settings
     if others:
         shared.operands = others

@@ -206,6 +206,7 @@ class Entries(Contents):
         super().__init__(value, words, line)
         kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
         self._in_order: Callable[[Any], Any] = kind.keys  # past what a subclass makes of it
+        self._values: Callable[[Any], Any] = kind.values
         self.keys: list[Any] = list(self._in_order(value))
         self.before = [dict.__getitem__(value, key) for key in self.keys]
 
@@ -214,7 +215,10 @@ class Entries(Contents):
         if len(value) != len(self.keys):
             return False
         keys = self._in_order(value)
-        if not all(map(is_, keys, self.keys)) and not all(map(same, keys, self.keys)):
+        if all(map(is_, keys, self.keys)):
+            if all(map(is_, self._values(value), self.before)):
+                return True
+        elif not all(map(same, keys, self.keys)):
             return False
         values = map(partial(dict.__getitem__, value), self.keys)
         return all(map(same, values, self.before))

@@ -89,7 +89,7 @@ def matmul_wrt_x(g: Numeric, y: Numeric, x_type: ArrayType) -> Numeric:
 def matmul_wrt_y(g: Numeric, x: Numeric, y_type: ArrayType) -> Numeric:
     """xᵀ g, summed over the batch where y is one matrix for all of it."""
     if x.ndim == 2:
-        return ops.matmul(ops.transpose(x), g)
+        return ops.matmul(x.T, g)
     if x.ndim == 1:
         return g * x if y_type.ndim == 1 else ops.expand_dims(g, axis=-2) * ops.expand_dims(x, axis=-1)
     if y_type.ndim > 2:

@@ -100,6 +100,8 @@ def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, pe
         xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
+    if x.size == xp.size == fp.size == 0:
+        return np.copy(x)  # since NumPy 2.5; before, it was an error
     if xp.ndim != 1 or xp.shape != fp.shape or xp.size == 0:
         raise ValueError("xp and fp must be one-dimensional, of one length, and not empty")
     below, above = np.less(x, xp[0]), np.greater(x, xp[-1])
