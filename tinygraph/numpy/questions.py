@@ -81,7 +81,8 @@ def _full_like(
                 f"np.full_like of {dtype} with a Python float or complex number in a captured program: eagerly it "
                 f"depends on the number whether that raises. Pass an integer"
             )
-        return _like(np.zeros_like, a, dtype, order, shape=shape) + fill_value  # which notices what does not fit
+        # a sum notices what does not fit
+        return _like(np.zeros_like, a, dtype, order, shape=shape) + fill_value
     return np.broadcast_to(fill_value, np.shape(a) if shape is None else shape).astype(dtype)
 
 
