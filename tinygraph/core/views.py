@@ -107,9 +107,23 @@ def sharing(tensor: Tensor) -> Sharing | None:
     return getattr(tensor, "_shared", None)
 
 
-def read_only(result: Numeric, why: str) -> Any:
-    """A result that NumPy protects from being written, so that nobody takes it for memory that it shares."""
+def read_only(
+    result: Numeric,
+    why: str,
+    base: Any = None,
+    op: Op | None = None,
+    operands: tuple[Any, ...] = (),
+    settings: dict[str, Any] | None = None,
+) -> Any:
+    """A result that NumPy protects from being written, so that nobody takes it for memory that it shares.
+
+    Args:
+        base, op, operands, settings: of one that NumPy takes as a view, and that is made here by an op that copies: it
+            follows what is written to its base.
+    """
     if isinstance(result, Tensor):
+        if op is not None and isinstance(base, Tensor):
+            _attach(result, base, op, operands, settings or {}, None)
         _own(result).locked = why
     return result
 

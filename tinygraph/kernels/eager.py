@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _SWITCH = "TINYGRAPH_EAGER_KERNELS"
 _MOVES = "shape"  # the kind of ops that only move elements: NumPy's views cost nothing
-_IN_ROWS = ("convolution", "pooling")  # kinds whose results lie in rows, whatever they are made of
+# kinds whose results lie as their operands do; those of others lie in rows, whatever they are made of
+_FOLLOWING = ("elementwise", "comparison", "reduction", "normalization", "loss", "stable")
 # kinds whose results may lie otherwise though all operands are in rows
 _AS_GIVEN = ("indexing", "contraction", "other")
 _ALIGNMENT = 64
@@ -213,7 +214,8 @@ def _orders(
     the result where it lies in rows, and so must not depend on how large it is. None where it answers views.
     """
     arrays = [value for value in values if isinstance(value, np.ndarray)]
-    if op.kind in _IN_ROWS or (op.kind not in _AS_GIVEN and all(one.flags.c_contiguous for one in arrays)):
+    follows = op.kind in _FOLLOWING and not all(one.flags.c_contiguous for one in arrays)
+    if not follows and op.kind not in _AS_GIVEN:
         return [None] * count
     with np.errstate(all="ignore"):
         made = op.forward(*values, **settings)

@@ -443,8 +443,8 @@ def costly(network: Any) -> str:
 def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Visit, costly: str) -> None:
     opened = visit(costly)
     assert opened.locator("#overlay option").all_text_contents() == [
-        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite", "Zeros",
-        "Missing derivatives", "Bytes alive",
+        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite",
+        "Gradient not finite", "Zeros", "Missing derivatives", "Bytes alive",
     ]  # fmt: skip
     assert not opened.locator("#legend").is_visible()
     opened.select_option("#overlay", "flops")

@@ -57,7 +57,8 @@ def column_stack(tup: Any) -> Any:
 def block(arrays: object) -> Any:
     depth = _depth(arrays)
     rank = max(depth, _rank(arrays))
-    return _joined(arrays, depth, rank)
+    joined = _joined(arrays, depth, rank)
+    return joined if depth else joined.copy()
 
 
 def _depth(arrays: object) -> int:

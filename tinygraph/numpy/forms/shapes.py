@@ -107,7 +107,7 @@ def resize(a: Numeric, new_shape: Any) -> Any:
 
 @form(np.astype)
 def astype(x: Numeric, dtype: DTypeLike, /, *, copy: bool = True, device: object = None) -> Any:
-    return x.astype(dtype)
+    return x.astype(dtype, copy=copy)
 
 
 @form(np.around)
