@@ -48,13 +48,19 @@ _INTERACTIVE = ("__main__", "builtins")
 IMPORT_SECONDS = 60.0  # what takes longer to import hangs
 
 
+def _name_of(distribution: metadata.Distribution) -> str | None:
+    """What a distribution's metadata calls it; a broken file may call it nothing."""
+    said = distribution.metadata
+    return said["Name"] if "Name" in said else None  # noqa: SIM401 - its type has no `get`
+
+
 class Plugin:
     """An installed op package: its entry point and manifest, and whether it has been imported."""
 
     def __init__(self, point: metadata.EntryPoint) -> None:
         self.point = point
         self.package = point.value.partition(":")[0].partition(".")[0].strip()
-        named = point.dist is not None and point.dist.metadata["Name"]
+        named = _name_of(point.dist) if point.dist is not None else None
         # as it is shown to people: a file of metadata may hold anything
         self.distribution = _printable(named or self.package)
         self.version = _printable(point.dist.version or "") if named and point.dist is not None else ""
@@ -75,6 +81,8 @@ class Registry:
     def __init__(self) -> None:
         self._claims: dict[str, list[AnyOp]] = {}
         self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any] | None]] = {}
+        # ufunc -> the op that answers it as it is, once it was asked for
+        self.ufuncs: dict[np.ufunc, AnyOp] = {}
         self._lock = Lock()
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
@@ -132,6 +140,7 @@ class Registry:
                     f"op {known[0].name!r} of package {known[0].package!r} already does"
                 )
             self._numpy[function] = (op, adapter)
+            self.ufuncs.pop(function, None)  # type: ignore[call-overload]
 
     def find(self, name: str) -> AnyOp:
         """The op called `name`, or `"package:name"`.
@@ -344,14 +353,19 @@ class Registry:
             for claims in self._claims.values():
                 claims[:] = [op for op in claims if id(op) not in gone]
             self._numpy = {key: found for key, found in self._numpy.items() if id(found[0]) not in gone}
-            self.resolved.clear()
+            self._look_up_again()
+
+    def _look_up_again(self) -> None:
+        """Let go of what was looked up: a name or ufunc may stand for another op now."""
+        self.resolved.clear()
+        self.ufuncs.clear()
 
     def _snapshot(self) -> tuple[dict[str, list[AnyOp]], dict[Any, Any]]:
         return {name: list(claims) for name, claims in self._claims.items()}, dict(self._numpy)
 
     def _restore(self, before: tuple[dict[str, list[AnyOp]], dict[Any, Any]]) -> None:
         self._claims, self._numpy = before
-        self.resolved.clear()
+        self._look_up_again()
 
     def load_file(self, path: str | Path) -> list[AnyOp]:
         """Import one file and return the ops it declares; loading it again replaces them.
@@ -374,7 +388,7 @@ class Registry:
             self._numpy = {
                 function: found for function, found in self._numpy.items() if found[0].package != name
             }
-            self.resolved.clear()
+            self._look_up_again()
             try:
                 _execute(name, path)
                 declared = self._declared_by(name)
@@ -459,7 +473,7 @@ def _entry_points(unreadable: list[str]) -> list[metadata.EntryPoint]:
     for distribution in metadata.distributions():
         place = shown(str(getattr(distribution, "_path", "a distribution")))
         try:
-            name = distribution.metadata["Name"] or place
+            name = _name_of(distribution) or place
             # the first of a name on the path is the one that is installed, as for `import`
             found.setdefault(name, list(distribution.entry_points.select(group=ENTRY_POINT_GROUP)))
         except Exception as error:  # noqa: BLE001

@@ -460,15 +460,21 @@ class Function:
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
     def add(self, a: Value, b: Value) -> Value:
-        """a + b; of booleans, as in NumPy, whether one holds."""
+        """a + b; of booleans, as in NumPy, whether one holds; integers wrap around."""
+        if _is_integer(a):
+            return self.ir.add(a, b)
         return self.either(a, b) if dtype_of(a) == "bool" else self.ir.fadd(a, b)
 
     def subtract(self, a: Value, b: Value) -> Value:
         """a - b"""
+        if _is_integer(a):
+            return self.ir.sub(a, b)
         return self.ir.fsub(a, b)
 
     def multiply(self, a: Value, b: Value) -> Value:
-        """a * b; of booleans, as in NumPy, whether both hold."""
+        """a * b; of booleans, as in NumPy, whether both hold; integers wrap around."""
+        if _is_integer(a):
+            return self.ir.mul(a, b)
         return self.both(a, b) if dtype_of(a) == "bool" else self.ir.fmul(a, b)
 
     def divide(self, a: Value, b: Value) -> Value:
@@ -477,6 +483,8 @@ class Function:
 
     def negative(self, a: Value) -> Value:
         """-a"""
+        if _is_integer(a):
+            return self.ir.neg(a)
         return self.ir.fneg(a)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -487,6 +495,8 @@ class Function:
         """Lanes in which the relation holds; false for nan, except `!=`."""
         if dtype_of(a) == "bool":
             return self.ir.icmp_unsigned(relation, a, b)
+        if _is_integer(a):
+            return self.ir.icmp_signed(relation, a, b)
         return (self.ir.fcmp_unordered if relation == "!=" else self.ir.fcmp_ordered)(relation, a, b)
 
     def is_nan(self, a: Value) -> Value:
@@ -513,6 +523,8 @@ class Function:
         """The larger; nan if either is nan, as in NumPy."""
         if dtype_of(a) == "bool":
             return self.either(a, b)
+        if _is_integer(a):
+            return self.select(self.compare(">", a, b), a, b)
         keep = self.ir.or_(self.compare(">", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
@@ -520,14 +532,24 @@ class Function:
         """The smaller; nan if either is nan, as in NumPy."""
         if dtype_of(a) == "bool":
             return self.both(a, b)
+        if _is_integer(a):
+            return self.select(self.compare("<", a, b), a, b)
         keep = self.ir.or_(self.compare("<", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
     def cast(self, a: Value, dtype: str) -> Value:
-        """The same numbers in another dtype."""
+        """The same numbers in another dtype; from floating-point numbers to integers there is no rule."""
         if dtype_of(a) == dtype:
             return a
         result = vector_type(dtype, width_of(a))
+        if dtype == "int64":
+            if dtype_of(a) != "bool":
+                raise DTypeError(f"no kernel casts {dtype_of(a)} to int64: NumPy does")
+            return self.ir.zext(a, result)
+        if _is_integer(a):
+            if dtype == "bool":
+                return self.ir.icmp_signed("!=", a, self.constant(0, a))
+            return self.ir.sitofp(a, result)
         if dtype == "bool":
             return self.ir.fcmp_unordered("!=", a, self.constant(0, a))
         if dtype_of(a) == "bool":
@@ -622,6 +644,10 @@ def width_of(value: Value) -> int:
 def dtype_of(value: Value) -> str:
     """The dtype of a value's lanes."""
     return _NAMES[value.type.element if isinstance(value.type, ir.VectorType) else value.type]
+
+
+def _is_integer(value: Value) -> bool:
+    return dtype_of(value) == "int64"
 
 
 def _float_name(value: Value) -> str:

@@ -25,6 +25,7 @@ from tinygraph.cli.terminal import fail, say
 
 
 def bench(
+    *,
     only: Annotated[str, Parameter(name=("--only", "-o"))] = "",
     rounds: int = 15,
     numpy: Annotated[bool, Parameter(negative="")] = False,

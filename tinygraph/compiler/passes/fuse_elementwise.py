@@ -7,6 +7,7 @@ leave it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -221,6 +222,16 @@ class _Operand(NamedTuple):
     words: str = ""
 
 
+@functools.lru_cache(LARGEST_GROUP)
+def _of_operand(place: int) -> _Operand:
+    return _Operand(external=place)
+
+
+@functools.lru_cache(LARGEST_GROUP)
+def _of_member(number: int) -> _Operand:
+    return _Operand(member=number)
+
+
 class _LoopForm(NamedTuple):
     """A group without what is particular to its nodes: what its op consists of.
 
@@ -305,9 +316,9 @@ def _formed(
         else:
             key = entry_key(entry) or id(entry)
             if isinstance(key, tuple) and key[0] in number:
-                return _Operand(member=number[key[0]])
+                return _of_member(number[key[0]])
         external.setdefault(key, entry)
-        return _Operand(places.setdefault(key, len(places)))
+        return _of_operand(places.setdefault(key, len(places)))
 
     members = []
     for node in unit:
