@@ -1,4 +1,4 @@
-"""Graphs in which everything is an op of its own: compiled calls opened, loops step by step, choices as what was chosen.
+"""Graphs in which everything is an op of its own: compiled calls opened, loops step by step, of choices what ran.
 
 Explanations look through these. How many steps a loop takes, and which branch runs, is known from the values.
 """
@@ -14,7 +14,7 @@ from tinygraph.core.bodies import now, open_bodies, replaced
 from tinygraph.core.graph import Graph, replay
 from tinygraph.core.node import Edge, Leaf, Node, edge_type, is_recorded
 from tinygraph.core.registry import ops
-from tinygraph.core.remaking import edges, make_node, with_inputs
+from tinygraph.core.remaking import as_op, edges, make_node, with_inputs
 from tinygraph.core.subgraphs import Subgraph, Unfolding, unfolding_of
 from tinygraph.core.types import ArrayType
 from tinygraph.explaining.cotangents import value_on
@@ -80,21 +80,23 @@ def _unrolled(node: Node, how: Unfolding, steps: int, operands: Sequence[Any]) -
             column.append(one)
     if how.condition is not None:
         return (*carry, np.int64(steps))
-    stacks = []
+    stacks: list[Any] = []
     for column, types in zip(columns, node.output_types[how.carries :], strict=True):
         if not column:
             stacks.append(np.zeros(types.shape, types.dtype))
             continue
         in_order = tuple(reversed(column) if how.reverse else column)
-        stacks.append(make_node(ops.stack, in_order, {"axis": 0}, types, like=node))
+        stacks.append(make_node(as_op(ops.stack), in_order, {"axis": 0}, types, like=node))
     return (*carry, *stacks)
 
 
-def _slice(x: Any, t: int, node: Node) -> Any:
+def _slice(x: object, t: int, node: Node) -> Any:
     if not is_recorded(x):
         return np.asarray(x)[t]
     types = edge_type(x)
-    return make_node(ops.index, (x,), {"pattern": (t,)}, ArrayType(types.shape[1:], types.dtype), like=node)
+    return make_node(
+        as_op(ops.index), (x,), {"pattern": (t,)}, ArrayType(types.shape[1:], types.dtype), like=node
+    )
 
 
 def _copied(part: Subgraph, operands: Sequence[Any], where: str) -> list[Any]:

@@ -1,10 +1,10 @@
 """Whole loops of small bodies as one kernel: carries are in registers, and a step is straight code without calls.
 
 What a loop over ten numbers does is a few nanoseconds of arithmetic a step; kernels called one by one, each for a few
-numbers, take twenty times as long. Every element is a value of LLVM's here. Elementwise ops emit what they emit in fused
-loops; ops that only move or add up elements run their own forward, on arrays whose elements are these values; loops and
-choices within become loops and choices of the machine. Whatever is larger, or does something else, is for kernels of
-its own.
+numbers, take twenty times as long. Every element is a value of LLVM's here. Elementwise ops emit what they emit in
+fused loops; ops that only move or add up elements run their own forward, on arrays whose elements are these values;
+loops and choices within become loops and choices of the machine. Whatever is larger, or does something else, is for
+kernels of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tinygraph.core.subgraphs import Subgraph, Unfolding, unfolding_of
 from tinygraph.core.types import Array, ArrayType, WeakType
 from tinygraph.kernels.builder import Offset, Value, dtype_of, splat, tree
 from tinygraph.kernels.cpu import Cpu, this_cpu
+from tinygraph.kernels.elementwise import REDUCTIONS
 from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import emits
@@ -38,17 +39,8 @@ _MOVING = (
     "indexing",
     "contraction",
 )  # kinds of ops whose forwards only move, multiply and add elements
-_RELATIONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-_FOLDS: dict[str, Callable[[Code, list[Value]], Value]] = {
-    "sum": lambda code, values: tree(code.add, values),
-    "mean": lambda code, values: code.divide(
-        tree(code.add, values), splat(len(values), dtype_of(values[0]), 1)
-    ),
-    "prod": lambda code, values: tree(code.multiply, values),
-    "max": lambda code, values: tree(code.maximum, values),
-    "min": lambda code, values: tree(code.minimum, values),
-}
 Element = Any  # a `Number`, or a number that is known
+Held = Any  # a value: an array of elements, or one in memory
 
 
 class Unfit(Exception):
@@ -158,11 +150,11 @@ def _kernel(repeated: Repeated, cpu: Cpu) -> Kernel:
 
     def write(code: Code) -> None:
         stored = [
-            _Stored(code.pointers[name], 0, types.dtype.name, types.shape, strides)
+            _InMemory(code.pointers[name], 0, types.dtype.name, types.shape, strides)
             for name, types, strides in zip(names, repeated.types, repeated.strides, strict=True)
         ]
         count = len(repeated.how.parts[0].input_types)
-        writer = _Writer(code)
+        writer = _LoopWriter(code)
         most = code.lookup(code.pointers["control"], 0) if repeated.in_pieces else repeated.how.most
         found = writer.loop(repeated.how, stored[:count], most, stored[count:])
         for value, place in zip(found, stored[count:], strict=True):
@@ -172,7 +164,7 @@ def _kernel(repeated: Repeated, cpu: Cpu) -> Kernel:
     return compile_kernel("small loop", [*names, *more], write, cpu=cpu)
 
 
-class _Stored(NamedTuple):
+class _InMemory(NamedTuple):
     """A value in memory; the offset and the strides are in elements."""
 
     pointer: Value
@@ -199,59 +191,62 @@ class Number:
     def __init__(self, code: Code, value: Value) -> None:
         self.code, self.value = code, value
 
-    def _with(self, name: str, other: object, swapped: bool = False) -> Number:
-        dtype, code = dtype_of(self.value), self.code
-        mine, its = self.value, value_of(other, dtype)
-        if (
-            dtype == "bool"
-            or dtype_of(its) != dtype
-            or not isinstance(other, Number | int | float | np.generic)
-        ):
+    def _pair(self, other: object) -> tuple[Value, Value]:
+        dtype = dtype_of(self.value)
+        if dtype == "bool" or not isinstance(other, Number | int | float | np.generic):
             raise Unfit
         if dtype == "int64" and isinstance(other, float | np.floating):
             raise Unfit
-        one, two = (its, mine) if swapped else (mine, its)
-        if name in _RELATIONS:
-            relation = _RELATIONS[name]
-            compare = code.compare if dtype != "int64" else code.ir.icmp_signed
-            return Number(code, compare(relation, one, two))
-        return Number(code, getattr(code.ir, name if dtype == "int64" else f"f{name}")(one, two))
+        its = value_of(other, dtype)
+        if dtype_of(its) != dtype:
+            raise Unfit
+        return self.value, its
+
+    def _made(
+        self, real: Callable[..., Value], whole: Callable[..., Value], one: Value, two: Value
+    ) -> Number:
+        return Number(self.code, (whole if dtype_of(one) == "int64" else real)(one, two))
 
     def __add__(self, other: object) -> Number:
-        return self._with("add", other)
+        return self._made(self.code.ir.fadd, self.code.ir.add, *self._pair(other))
 
     def __radd__(self, other: object) -> Number:
-        return self._with("add", other, swapped=True)
+        return self._made(self.code.ir.fadd, self.code.ir.add, *self._pair(other)[::-1])
 
     def __sub__(self, other: object) -> Number:
-        return self._with("sub", other)
+        return self._made(self.code.ir.fsub, self.code.ir.sub, *self._pair(other))
 
     def __rsub__(self, other: object) -> Number:
-        return self._with("sub", other, swapped=True)
+        return self._made(self.code.ir.fsub, self.code.ir.sub, *self._pair(other)[::-1])
 
     def __mul__(self, other: object) -> Number:
-        return self._with("mul", other)
+        return self._made(self.code.ir.fmul, self.code.ir.mul, *self._pair(other))
 
     def __rmul__(self, other: object) -> Number:
-        return self._with("mul", other, swapped=True)
+        return self._made(self.code.ir.fmul, self.code.ir.mul, *self._pair(other)[::-1])
+
+    def _compared(self, relation: str, other: object) -> Number:
+        real = functools.partial(self.code.compare, relation)
+        whole = functools.partial(self.code.ir.icmp_signed, relation)
+        return self._made(real, whole, *self._pair(other))
 
     def __lt__(self, other: object) -> Number:
-        return self._with("lt", other)
+        return self._compared("<", other)
 
     def __le__(self, other: object) -> Number:
-        return self._with("le", other)
+        return self._compared("<=", other)
 
     def __gt__(self, other: object) -> Number:
-        return self._with("gt", other)
+        return self._compared(">", other)
 
     def __ge__(self, other: object) -> Number:
-        return self._with("ge", other)
+        return self._compared(">=", other)
 
     def __eq__(self, other: object) -> Number:  # type: ignore[override] # as NumPy's is
-        return self._with("eq", other)
+        return self._compared("==", other)
 
     def __ne__(self, other: object) -> Number:  # type: ignore[override]
-        return self._with("ne", other)
+        return self._compared("!=", other)
 
     def __bool__(self) -> bool:
         raise Unfit
@@ -264,12 +259,12 @@ def value_of(element: Element, dtype: str) -> Value:
     return splat(element, dtype, 1) if isinstance(element, bool | int | float) else _known(element, dtype)
 
 
-def _known(element: Any, dtype: str) -> Value:
+def _known(element: Element, dtype: str) -> Value:
     """A value of LLVM's as it is, an element of NumPy's as a constant."""
     return splat(element.item(), dtype, 1) if isinstance(element, np.generic) else element
 
 
-class _Writer:
+class _LoopWriter:
     """Writes loops, choices and what is in them.
 
     Values are arrays of objects, with an element each, or in memory.
@@ -281,16 +276,16 @@ class _Writer:
 
     # -- memory ------------------------------------------------------------------------------------------------------
 
-    def load(self, value: Any) -> Array:
+    def load(self, value: Held) -> Array:
         """A value in registers."""
-        if not isinstance(value, _Stored):
+        if not isinstance(value, _InMemory):
             return np.asarray(value)
         offsets = value.elements if np.prod(value.shape) <= MOST_ELEMENTS else _refuse()
         code = self.code
         found = [code.load(value.pointer, code.offset(value.offset, one), value.dtype) for one in offsets]
         return _objects([Number(code, one) for one in found], value.shape)
 
-    def store(self, value: Any, place: _Stored) -> None:
+    def store(self, value: Held, place: _InMemory) -> None:
         """Write a value."""
         code = self.code
         for one, offset in zip(self.load(value).reshape(-1), place.elements, strict=True):
@@ -300,7 +295,7 @@ class _Writer:
                 code.offset(place.offset, offset),
             )
 
-    def _room(self, types: ArrayType) -> _Stored:
+    def _room(self, types: ArrayType) -> _InMemory:
         """Memory on the machine's stack."""
         size = int(np.prod(types.shape))
         self._bytes += size * types.dtype.itemsize
@@ -308,11 +303,11 @@ class _Writer:
             raise Unfit
         place = self.code.room(size, types.dtype.name)
         strides = tuple(one // types.dtype.itemsize for one in np.empty(types.shape, types.dtype).strides)
-        return _Stored(place, 0, types.dtype.name, types.shape, strides)
+        return _InMemory(place, 0, types.dtype.name, types.shape, strides)
 
-    def in_memory(self, value: Any, types: ArrayType) -> _Stored:
+    def in_memory(self, value: Held, types: ArrayType) -> _InMemory:
         """A value in memory, of which a loop takes a slice for each step."""
-        if isinstance(value, _Stored):
+        if isinstance(value, _InMemory):
             return value
         place = self._room(types)
         self.store(value, place)
@@ -331,14 +326,14 @@ class _Writer:
         return [_of(end, found) for end in graph.outputs]
 
     def alike(self, part: Subgraph, first: int, operands: Sequence[Any]) -> dict[int, Any]:
-        """The values of nodes that read no operand before the first: what is the same in all steps, made before them."""
+        """The values of nodes that read no operand before the first: what is the same in all steps, made once."""
         graph = part.optimized.graph
         found: dict[int, Any] = {
             id(leaf): (one,) for leaf, one in zip(graph.inputs[first:], operands, strict=True)
         }
         for leaf, one in zip(graph.inputs[first:], operands, strict=True):
             if (
-                isinstance(one, _Stored)
+                isinstance(one, _InMemory)
                 and np.prod(one.shape) <= MOST_ELEMENTS
                 and not _sliced(graph.nodes, leaf)
             ):
@@ -364,7 +359,7 @@ class _Writer:
             results = self.choice(how, node, operands) if how.choice else self.loop(how, operands, how.most)
         elif node.kind in _POINTWISE and emits(node):
             results = [self.elementwise(node, operands)]
-        elif node.op.facts.get("reduction") in _FOLDS:
+        elif node.op.facts.get("reduction") in REDUCTIONS:
             results = [self.fold(node, operands)]
         elif node.op.facts.get("converts"):
             results = [self.converted(node, operands)]
@@ -430,11 +425,14 @@ class _Writer:
             raise Unfit
         kept_axes = [i for i in range(x.ndim) if i not in set(axes)]
         rows = x.transpose(*kept_axes, *axes).reshape(int(np.prod(types.shape)), -1)
-        combine = _FOLDS[node.op.facts["reduction"]]
-        made = [
-            Number(self.code, combine(self.code, [value_of(one, types.dtype.name) for one in row]))
-            for row in rows
-        ]
+        how = REDUCTIONS[node.op.facts["reduction"]]
+        made = []
+        for row in rows:
+            values = [value_of(one, types.dtype.name) for one in row]
+            total = tree(functools.partial(how.combine, self.code), values)
+            if how.mean:
+                total = self.code.divide(total, splat(len(values), types.dtype.name, 1))
+            made.append(Number(self.code, total))
         return _objects(made, types.shape)
 
     def converted(self, node: Node, operands: Sequence[Any]) -> Array:
@@ -469,7 +467,7 @@ class _Writer:
         how: Unfolding,
         operands: Sequence[Any],
         most: Offset | None,
-        places: Sequence[_Stored] | None = None,
+        places: Sequence[_InMemory] | None = None,
     ) -> list[Any]:
         """The results of a loop of so many steps at most; what steps make goes to the places, if they are given."""
         (part,) = how.parts

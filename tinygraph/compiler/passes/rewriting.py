@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.remaking import as_op as as_op
 from tinygraph.core.remaking import edges as edges
 from tinygraph.core.remaking import make_node as make_node
 from tinygraph.core.remaking import with_inputs as with_inputs

@@ -1,12 +1,13 @@
 """Rolling: blocks of nodes that follow one another and do the same - a loop of Python, unrolled - become one loop.
 
 A block is what a step did; it repeats where the ops, settings and types of the nodes repeat at one distance. What a
-block reads of the one before it becomes a carry; what is another value for each block, slices; what is the same, read by
-all steps. The loop is planned once, however many blocks there were. Backward passes repeat as their forward passes do.
+block reads of the one before it becomes a carry; what is another value for each block, slices; what is the same, read
+by all steps. The loop is planned once, however many blocks there were. Backward passes repeat as their forward passes.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.compiler.passes.merge_duplicates import identity
-from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node, rewrite, with_inputs
+from tinygraph.compiler.passes.rewriting import Rewriting, as_op, edges, make_node, rewrite, with_inputs
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import (
+    Edge,
     Leaf,
     Node,
     edge_index,
@@ -38,6 +40,7 @@ MOST_LOOPS = 8  # found in one graph
 _KINDS_APART = ("random", "collective")  # what these do depends on what was done before
 
 Place = tuple[int, int]  # which node of a block, and which of its outputs
+Kinds = list[tuple[str, Place]]  # of each operand of a node
 
 
 class _Blocks(NamedTuple):
@@ -123,7 +126,9 @@ def _in_order(graph: Graph) -> list[Node]:
 
 def _is_slice(node: Node) -> bool:
     """Whether a node is x[i] or x[i, ...] for a number i."""
-    pattern = node.settings.get("pattern") if node.op is ops.index and len(node.inputs) == 1 else None
+    pattern: tuple[Any, ...] = (
+        node.settings["pattern"] if node.op is ops.index and len(node.inputs) == 1 else ()
+    )
     return bool(pattern) and type(pattern[0]) is int
 
 
@@ -133,9 +138,8 @@ def _signatures(nodes: Sequence[Node]) -> np.ndarray[Any, Any]:
     found = []
     for node in nodes:
         weak = tuple(isinstance(one, WeakType) for one in node.output_types)
-        key = (id(node.op), settings_key(node.settings), node.types, weak, node.phase, len(node.inputs))
-        if node.kind in _KINDS_APART:
-            key = id(node)  # it repeats nothing
+        own = id(node) if node.kind in _KINDS_APART else 0  # such a node repeats nothing
+        key = id(node.op), settings_key(node.settings), node.types, weak, node.phase, len(node.inputs), own
         found.append(numbers.setdefault(key, len(numbers)))
     return np.array(found)
 
@@ -166,8 +170,10 @@ def _alike(nodes: Sequence[Node], start: int, period: int, count: int) -> _Block
     """Those of the blocks whose operands are alike, too."""
     places = {id(nodes[start + i]): i for i in range(period * count)}
 
-    def where(entry: object, block: int) -> tuple[str, Place]:
-        place = places.get(id(edge_node(entry))) if is_recorded(entry) else None
+    def where(entry: Edge, block: int) -> tuple[str, Place]:
+        if not is_recorded(entry):
+            return "given", (0, 0)
+        place = places.get(id(edge_node(entry)))
         if place is not None and place // period >= block - 1:
             return "own" if place // period == block else "before", (place % period, edge_index(entry))
         return "given", (0, 0)
@@ -208,7 +214,7 @@ def _alike(nodes: Sequence[Node], start: int, period: int, count: int) -> _Block
     return _Blocks(chosen, carries, slices, alike, pairs)
 
 
-def _begins(block: Sequence[Node], kinds: Any, usual: Any) -> bool:
+def _begins(block: Sequence[Node], kinds: Sequence[Kinds], usual: Sequence[Kinds]) -> bool:
     """Whether a block is the first: where the others read the one before them, it reads one thing that is given."""
     starts: dict[Place, Any] = {}
     for node, mine, theirs in zip(block, kinds, usual, strict=True):
@@ -216,9 +222,9 @@ def _begins(block: Sequence[Node], kinds: Any, usual: Any) -> bool:
             if how_later != "before" or how == "before":
                 if (how, place) != (how_later, place_later):
                     return False
-            elif how != "given" or starts.setdefault(place_later, identity(entry)) != identity(entry):
-                return False
-            elif not _may_start(entry, block[place_later[0]].output_types[place_later[1]]):
+                continue
+            begins = how == "given" and _may_start(entry, block[place_later[0]].output_types[place_later[1]])
+            if not begins or starts.setdefault(place_later, identity(entry)) != identity(entry):
                 return False
     return True
 
@@ -362,7 +368,7 @@ def _stack_of(entries: Sequence[Any], node: Node) -> tuple[ArrayType, Any] | Non
 
 
 def _slices_of_one(entries: Sequence[Any]) -> Any:
-    """The operand of which entries are the slices one after another, or the op that takes these; None if they are not."""
+    """The operand whose slices in order entries are, or the op that takes these; None if they are not."""
     nodes = [one for one in entries if isinstance(one, Node) and not isinstance(one, Leaf) and _is_slice(one)]
     if len(nodes) < len(entries) or len({identity(one.inputs[0]) for one in nodes}) > 1:
         return None
@@ -373,7 +379,7 @@ def _slices_of_one(entries: Sequence[Any]) -> Any:
     size = entry_type(whole).shape[0]
     at = [one[0] % size for one in patterns]
     step = at[1] - at[0]
-    if not step or any(b - a != step for a, b in zip(at, at[1:], strict=False)):
+    if not step or any(b - a != step for a, b in itertools.pairwise(at)):
         return None
     if step == 1 and len(at) == size and len(patterns[0]) == 1:
         return whole
@@ -390,7 +396,7 @@ def _as_one(node: Node, inputs: tuple[Any, ...]) -> tuple[Any] | None:
     settings = node.all_settings
     if node.op is ops.stack and settings["axis"] == 0:
         return _made(_slices_of_one(inputs), node)
-    if node.op is not ops.scatter.facts["summand"][0] or settings["whole"] or any(settings["counts"]):
+    if node.op is not as_op(ops.scatter).facts["summand"][0] or settings["whole"] or any(settings["counts"]):
         return None
     at = [one[0] if len(one) == 1 and type(one[0]) is int else None for one in settings["patterns"]]
     values = None if None in at else _made(_slices_of_one(inputs), node)
@@ -400,10 +406,10 @@ def _as_one(node: Node, inputs: tuple[Any, ...]) -> tuple[Any] | None:
     if np.array_equal(places, np.arange(node.shape[0])):
         return values
     settings = {"pattern": ("array",), "shape": node.shape}
-    return (make_node(ops.scatter, (*values, places), settings, node.types, like=node),)
+    return (make_node(as_op(ops.scatter), (*values, places), settings, node.types, like=node),)
 
 
-def _made(found: Any, node: Node) -> tuple[Any] | None:
+def _made(found: object, node: Node) -> tuple[Any] | None:
     if not isinstance(found, tuple):
         return None if found is None else (found,)
     op, inputs, settings, types = found
@@ -428,7 +434,7 @@ def _loop(rewriting: Rewriting, blocks: _Blocks, body: Subgraph, xs: Sequence[An
     )
     made = body.output_types
     types = (*made[:carries], *(ArrayType((length, *one.shape), one.dtype) for one in made[carries:]))
-    return make_node(ops.scan, inputs, settings, types, like=like)
+    return make_node(as_op(ops.scan), inputs, settings, types, like=like)
 
 
 def _put_results(
@@ -448,5 +454,5 @@ def _put_results(
                     found[k] = last[place]
                 else:
                     settings = {"pattern": (t,)}
-                    found[k] = make_node(ops.index, (stacks[place],), settings, types, like=node)
+                    found[k] = make_node(as_op(ops.index), (stacks[place],), settings, types, like=node)
             rewriting.put(node, found)

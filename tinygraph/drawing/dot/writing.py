@@ -272,8 +272,8 @@ def write_frame(
         fillcolor=style.page["frame_fill" if depth % 2 == 0 else "background"],
         fontcolor=style.page["frame_text"],
         fontsize="10",
-        labelloc="t",
-        labeljust="l",
+        labelloc="b" if group.title_below else "t",
+        labeljust="r" if group.title_below else "l",
         margin=margin,
     )
 
