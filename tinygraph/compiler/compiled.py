@@ -23,6 +23,7 @@ from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
 from tinygraph.compiler.passes.join_ops import join_ops
 from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
+from tinygraph.compiler.passes.roll import roll
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import NODE_BYTES, Plan, check_repeats
@@ -47,6 +48,7 @@ from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 COMPILE_PASSES: tuple[Pass, ...] = (
     *PASSES,
     sum_parts,
+    roll,
     join_ops,
     fuse_elementwise,
     fuse_epilogues,

@@ -26,7 +26,7 @@ from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import Array
-from tinygraph.errors import OpError, SettingError, ShapeError
+from tinygraph.errors import MatrixError, OpError, SettingError, ShapeError
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
@@ -291,7 +291,8 @@ class Plan:
     def _failure(self, position: int, error: Exception, which: str) -> OpError:
         node = self.steps[position].node
         lent = any(gradient is not None and gradient.lent for _, gradient in self.gradients)
-        return OpError(
+        kind = MatrixError if isinstance(error, np.linalg.LinAlgError) else OpError
+        return kind(
             f"step {position} of the compiled plan failed: {node.describe()}: {type(error).__name__}: {error}. "
             f"{which} parameter or state was changed"
             + " (what this function left in .grad before may be)"

@@ -142,6 +142,20 @@ class Epilogue(NamedTuple):
     written: tuple[Layout | None, ...]
 
 
+class Prepared(NamedTuple):
+    """Scratch memory of a kernel that holds only what its first calls make of one operand: packed weights.
+
+    Where a plan does not write the operand, it keeps that memory, and the calls run only when the operand has changed.
+
+    Attributes:
+        operand: its number.
+        scratch: numbers of the scratch arrays.
+    """
+
+    operand: int
+    scratch: tuple[int, ...]
+
+
 class Lowering(NamedTuple):
     """What a `lower` rule answers: a kernel for these types, not yet bound to memory.
 
@@ -155,6 +169,7 @@ class Lowering(NamedTuple):
         with_epilogue: the same with an epilogue, which reads its operands behind the others, or None where the kernel
             kernel does not take this one. A bind of None then says that it does not take these arrays.
         notes: what a reader of the plan should know of it, such as a bound on its errors.
+        prepared: scratch memory that may be kept from run to run.
     """
 
     bind: Bind
@@ -163,6 +178,7 @@ class Lowering(NamedTuple):
     name: str = ""
     with_epilogue: Callable[[Epilogue], Lowering | None] | None = None
     notes: tuple[str, ...] = ()
+    prepared: Prepared | None = None
 
 
 class Check:

@@ -167,10 +167,12 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return sum(one.nbytes for one in self._reached) + sum(
-            sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
-            for one in self._arrays
-        )
+        return sum(one.nbytes for one in (*self._reached, *self.arrays))
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays that its pointers point to."""
+        return [part for one in self._arrays for part in (one.arrays if isinstance(one, Private) else (one,))]
 
     def block(self, thread: int, threads: int) -> int:
         """The address of the arguments for one of some threads that share the work; 0 where there is none for it."""
@@ -185,11 +187,10 @@ class Bound:
         """
         if any(begin < high and low < end for begin, end in map(byte_bounds, self._reached)):
             return None
-        for one in self._arrays:
-            for part in one.arrays if isinstance(one, Private) else (one,):
-                begin, end = byte_bounds(part)
-                if begin < high and low < end and not low <= begin < end <= high:
-                    return None
+        for part in self.arrays:
+            begin, end = byte_bounds(part)
+            if begin < high and low < end and not low <= begin < end <= high:
+                return None
         return [
             (block, i, int(block[i]))
             for block in self._blocks.values()

@@ -10,10 +10,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygraph.core.node import Node, entry_type
 from tinygraph.core.op import Op
 from tinygraph.kernels.array_facts import dtype_name
+
+_NUMBERS = (int, float)  # bool is an int
 
 
 class Instruction(NamedTuple):
@@ -174,7 +178,7 @@ class ProgramBuilder:
     def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
-        self._steps.append(Instruction(op, operands, pairs, repr(pairs)))
+        self._steps.append(Instruction(op, operands, pairs, repr(pairs) if pairs else ""))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:
@@ -196,3 +200,19 @@ class Loop(NamedTuple):
     program: Program
     reductions: tuple[str | None, ...]
     axes: tuple[int, ...] = ()
+
+
+def emits(node: Node) -> bool:
+    """Whether what a node's op emits holds for its operands."""
+    emission = node.op.emission
+    if emission is None:
+        return False
+    numbers = [entry for i, entry in enumerate(node.inputs) if i not in emission.conditions]
+    only_bools = bool(numbers) and all(entry_type(entry).dtype == np.bool_ for entry in numbers)
+    # these become float64, of which NumPy makes something else, unless it is that or a truth
+    if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":
+        return False
+    if emission.fits is None:
+        return True
+    types = (entry if isinstance(entry, _NUMBERS) else entry_type(entry) for entry in node.inputs)
+    return emission.fits(*types, **node.all_settings)

@@ -83,7 +83,12 @@ def _op_words(op: Op) -> str:
     own = str(rule.__module__).partition(".")[0] == BUILTIN_PACKAGE
     if not own or getattr(module, rule.__qualname__, None) is not rule:  # made by a function, or replaced
         raise NotPlain
-    facts = (emission.conditions, emission.bools, tuple(sorted(op.signature.settings.items())))
+    facts = (
+        emission.conditions,
+        emission.bools,
+        emission.integers,
+        tuple(sorted(op.signature.settings.items())),
+    )
     return f"op {op.name} {rule.__module__}.{rule.__qualname__} " + "".join(_words(facts))
 
 

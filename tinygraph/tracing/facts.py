@@ -242,16 +242,16 @@ class Entries(Contents):
 
 
 class Elements(Contents):
-    """The elements of an array, compared with a copy to the last bit."""
+    """The elements of an array, compared with a copy to the last bit, and what else code may ask of it."""
 
     def __init__(self, value: np.ndarray[Any, Any], words: str, line: str) -> None:
         super().__init__(value, words, line)
-        self.type = (value.shape, value.dtype)
+        self.type = _layout(value)
         self.before = value.ravel().tolist() if value.dtype.hasobject else _bytes(value).copy()
 
     def holds(self) -> bool:
         value = self.value
-        if (value.shape, value.dtype) != self.type:
+        if _layout(value) != self.type:
             return False
         if value.dtype.hasobject:
             return all(map(same, value.ravel().tolist(), self.before))
@@ -331,6 +331,10 @@ class Text(Contents):
 
     def holds(self) -> bool:
         return bool(bytes(self.value) == self.before)
+
+
+def _layout(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    return array.shape, array.dtype, array.strides, array.flags.num
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

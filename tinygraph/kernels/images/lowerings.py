@@ -35,7 +35,7 @@ from tinygraph.kernels.images.borders import (
 from tinygraph.kernels.images.direct import Convolution, Deep, Weights
 from tinygraph.kernels.images.planes import Planes
 from tinygraph.kernels.images.winograd import Tiling
-from tinygraph.kernels.lowering import Layouts, Lowering, Run, in_order
+from tinygraph.kernels.lowering import Layouts, Lowering, Prepared, Run, in_order
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.threads import get_threads
 
@@ -138,7 +138,13 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
 
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, weights_nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
-    lowered = Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
+    lowered = Lowering(
+        bind,
+        wanted,
+        (*sizes, *_transforms(made, tiling, weights)),
+        _name(tiling),
+        prepared=Prepared(1, (2, 3, 5) if tiling else (2, 3)),
+    )
     return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 
 
@@ -182,7 +188,11 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     wanted = Layouts((given.wanted, None, None)[:count], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, weights_nbytes(weights, made.dtype), kernel.nbytes)
     lowered = Lowering(
-        bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
+        bind,
+        wanted,
+        (*sizes, *_transforms(turned, tiling, weights)),
+        f"{_name(tiling)}, by input",
+        prepared=Prepared(1, (2, 3, 4) if tiling else (2, 3)),
     )
     return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 
