@@ -152,6 +152,89 @@ def test_order_in_memory_that_decides_what_is_a_view_is_asked():
         function(rows.T)  # whose `flat` would be a copy
 
 
+@pytest.fixture
+def line():
+    """The model 2 x + 1."""
+    model = tg.nn.Linear(1, 1)
+    model.load_state_dict({"weight": np.array([[2.0]], np.float32), "bias": np.ones(1, np.float32)})
+    return model
+
+
+def test_models_are_short_calls_where_nothing_is_recorded(line, one_thread):
+    x = np.array([[3.0]], np.float32)
+    function = tg.compile(line)
+    with tg.no_grad():
+        warm(function, x)
+        names = calls_in(function, x)
+        found = function(x)
+    assert "_entry" not in names
+    assert type(found) is tg.Tensor
+    assert found.numpy().tolist() == [[7.0]]
+    assert not found.requires_grad
+
+
+def test_models_are_recorded_where_gradients_are_wanted(line):
+    x = np.array([[3.0]], np.float32)
+    function = tg.compile(line)
+    with tg.no_grad():
+        warm(function, x)
+    out = function(x)
+    assert out.requires_grad
+    out.sum().backward()
+    assert line.weight.grad.numpy().tolist() == [[3.0]]
+    with tg.no_grad():
+        assert not function(x).requires_grad
+
+
+def test_states_are_read_as_they_are_in_each_call(line):
+    x = np.array([[3.0]], np.float32)
+    function = tg.compile(line)
+    with tg.no_grad():
+        warm(function, x)
+        line.bias[...] = np.float32(5.0)
+        assert warm(function, x)(x).item() == 11.0
+        line.weight = tg.nn.Parameter(np.array([[1.0]], np.float32))
+        assert warm(function, x)(x).item() == 8.0
+        line.load_state_dict({"weight": np.array([[4.0]], np.float32), "bias": np.zeros(1, np.float32)})
+        assert function(x).item() == 12.0
+
+
+def test_modes_of_modules_are_watched(line):
+    model = tg.nn.Sequential(line, tg.nn.Dropout(1.0))
+    x = np.array([[3.0]], np.float32)
+    function = tg.compile(model)
+    with tg.no_grad():
+        model.eval()
+        assert warm(function, x)(x).item() == 7.0
+        model.train()
+        assert warm(function, x)(x).item() == 0.0
+        model.eval()
+        assert function(x).item() == 7.0
+
+
+def test_parameters_that_need_no_gradient_are_watched(line):
+    x = np.array([[3.0]], np.float32)
+    function = tg.compile(line)
+    for parameter in line.parameters():
+        parameter.requires_grad = False
+    assert not warm(function, x)(x).requires_grad
+    line.bias.requires_grad = True
+    function(x).sum().backward()
+    assert line.bias.grad.numpy().tolist() == [1.0]
+    assert line.weight.grad is None
+
+
+def test_a_closed_over_parameter_that_begins_to_need_a_gradient_gets_one():
+    factor = tg.nn.Parameter(np.array([2.0, 3.0]))
+    factor.requires_grad = False
+    x = np.array([1.0, 10.0])
+    function = warm(tg.compile(lambda x: x * factor), x)
+    assert not function(x).requires_grad
+    factor.requires_grad = True
+    function(x).sum().backward()
+    assert factor.grad.numpy().tolist() == [1.0, 10.0]
+
+
 def test_a_call_inside_another_capture_is_part_of_its_graph(monkeypatch):
     x = np.array([1.0, 2.0])
     inner = warm(tg.compile(lambda x: x * scale), x)

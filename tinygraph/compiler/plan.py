@@ -128,13 +128,12 @@ class Plan:
         )
 
     @functools.cached_property
-    def of_inputs_alone(self) -> bool:
-        """Whether a run reads nothing but its inputs and constants, changes nothing, and calls no code but kernels."""
-        known = set(map(id, self.graph.inputs))
+    def changes_nothing(self) -> bool:
+        """Whether a run reads no more than inputs, states and constants, and calls no code but kernels."""
         return (
             self._is_without_blas
             and not (self._changed or self.gradients or self.gradients_read or self.numbers_read)
-            and all(id(leaf) in known for leaf in self.graph.leaves)
+            and all(leaf.kind != "generator" for leaf in self.graph.leaves)
         )
 
     @functools.cached_property
@@ -192,14 +191,14 @@ class Plan:
             return self._finish()
 
     def short_run(self) -> Callable[[Sequence[Any]], list[Any]]:
-        """What runs a plan that is `of_inputs_alone`: on small arrays it takes little more than the kernels.
+        """What runs a plan that `changes_nothing`: on small arrays it takes little more than the kernels.
 
         The plan does not keep it, since it refers to the plan.
         """
         if self.inputs_elsewhere or self.outputs_elsewhere:
             return self.run
         lock, places, execute = self.lock, self.inputs, self._execute
-        small = all(array.nbytes < FEWEST_BYTES for array in places)
+        small = not self.states and all(array.nbytes < FEWEST_BYTES for array in places)
         only: Any = self.calls[0][1] if len(self.calls) == 1 else None
         if getattr(only, "cannot_stop", False):
             execute = only.run_single

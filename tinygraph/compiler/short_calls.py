@@ -1,8 +1,8 @@
 """Short calls: of functions that take arrays and change nothing, with only what such calls need.
 
-A call in general asks for tensors, gradients, states, other threads that wait for it, Python numbers. Where a captured
-version has none of them, its calls check the arguments and what Python code read, copy arrays in, run the kernels and
-copy results out: a microsecond.
+A call in general asks for tensors, gradients, states to write, other threads that wait for it, Python numbers. Where a
+captured version has none of them - a function of arrays, a model under `tg.no_grad()` - its calls check the arguments
+and what the program read, copy arrays in, run the kernels and copy results out: a microsecond or two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.compiler.plan import Plan
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import modes
-from tinygraph.kernels.threads import get_threads
+from tinygraph.core.tensor import Tensor
 from tinygraph.tracing.facts import MISSING
 from tinygraph.tracing.trace import Trace
 
@@ -29,18 +29,20 @@ def short_call(
     """What calls with arguments like these may run, boxed in a tuple; None where such calls need more than that."""
     if kwargs or not args or any(type(one) is not np.ndarray for one in args) or graph.result is None:
         return None
-    if len(graph.inputs) != len(args) or not plan.of_inputs_alone:
+    if len(graph.inputs) != len(args) or not plan.changes_nothing:
         return None
-    if trace.with_tensors or trace.reads or trace.closed or trace.effects or trace.draws:
+    if trace.closed or trace.attached or trace.effects or trace.draws:
         return None
     kinds = tuple((one.shape, one.dtype) for one in args)
-    count, threads, build = len(kinds), plan.threads, graph.result.build
+    count, fits, build = len(kinds), plan.fits, graph.result.build
     held, run, array_class = trace._held, plan.short_run(), np.ndarray
-    more = trace.contents or trace.guards or trace.constants
-    asked = trace.asked
+    more = trace.contents or trace.guards or trace.constants or trace.reads
+    asked, with_tensors = trace.asked, trace.with_tensors
+    may_record = any(leaf.requires_grad for leaf in graph.leaves)
 
     def call(args: tuple[Any, ...]) -> tuple[Any] | None:
-        if len(args) != count or modes.current.capture is not None or get_threads() != threads:
+        mode = modes.current
+        if len(args) != count or mode.capture is not None or (may_record and mode.recording) or not fits():
             return None
         for value, (shape, dtype) in zip(args, kinds):  # noqa: B905 - the keyword takes longer than the rest
             if value.__class__ is not array_class or value.shape != shape or value.dtype != dtype:
@@ -54,6 +56,7 @@ def short_call(
                     return None
         if asked and not trace.serves(args):
             return None
-        return (build(run(args)),)
+        out = run(args)
+        return (build(list(map(Tensor, out)) if with_tensors else out),)
 
     return call
