@@ -164,6 +164,22 @@ def test_sizes_that_share_a_kernel(ways: tuple[str, str], guard: Any) -> None:
     assert len(found) == 1
 
 
+def test_scratch_is_no_more_than_what_may_be_packed() -> None:
+    cpu = this_cpu()._replace(vector_bytes=64, registers=32)
+    # one panel of 16 columns of float32, and no rows: too few panels read them again
+    assert gemm.most_scratch(16, 16, 32, "float32", cpu) == 16 * 32
+    assert gemm.most_scratch(32, 2, 16, "float32", cpu) == 32 * 16
+    rng = np.random.default_rng(5)
+    for vector_bytes, registers in ((16, 16), (32, 16), (64, 32)):
+        cpu = cpu._replace(vector_bytes=vector_bytes, registers=registers)
+        for rows, columns, depth in rng.integers(1, 130, (150, 3)).tolist():
+            for left in (Matrix(depth, 1, (0,)), Matrix(1, rows, (0,))):
+                for right in (Matrix(columns, 1, (0,)), Matrix(1, depth, (0,))):
+                    product = Product(rows, columns, depth, left, right, Matrix(columns, 1, (0,)))
+                    most = gemm.most_scratch(rows, columns, depth, "float32", cpu)
+                    assert gemm.scratch(product, cpu) <= most, product
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 4, 0), (0, 0, 0)])
 def test_nothing_to_write(shape: tuple[int, int, int], guard: Any) -> None:
     m, k, n = shape

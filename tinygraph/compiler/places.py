@@ -74,6 +74,7 @@ class Places:
         for i, node in enumerate(memory.nodes):
             if memory.is_view((id(node), 0)):
                 self.arrays[id(node), 0] = self._view(i, node)
+        del self._memory, self._keys  # a plan's tables are made when nobody needs them any more
 
     def _elsewhere(self, buffer: int, leaf: Leaf | None = None, lent: Leaf | None = None) -> Array:
         """The array of a buffer outside the arena: a state's own, or one that its `.grad` is to hold."""

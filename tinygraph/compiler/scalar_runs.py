@@ -12,10 +12,10 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel
-from tinygraph.compiler.passes.fuse_elementwise import emits
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
 from tinygraph.kernels.lowering import Lowering
+from tinygraph.kernels.program import emits
 
 _KINDS = ("f", "d", "?", "l", "q")  # float32, float64, bool, int64; `dtype.name` is slow
 _INTEGERS = frozenset("lq")

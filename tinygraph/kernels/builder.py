@@ -100,12 +100,15 @@ class Function:
         step: int,
         body: Callable[[Offset, Carried], Sequence[Value] | None],
         carried: Sequence[Value] = (),
+        *,
+        condition: Callable[[Carried], Value] | None = None,
     ) -> Carried:
         """`for i in range(start, stop, step): carried = body(i, carried)`; returns what is carried out.
 
-        A loop of one turn known beforehand becomes its body.
+        A loop of one turn known beforehand becomes its body. With a condition on what is carried, it ends before the
+        first turn for which that does not hold.
         """
-        if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
+        if condition is None and isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             return list(body(start, list(carried)) or []) if start < stop else list(carried)
         before = self.ir.block
         head, inside, after = (self.function.append_basic_block(name) for name in ("loop", "body", "after"))
@@ -116,7 +119,8 @@ class Function:
         held = [self.ir.phi(value.type) for value in carried]
         for phi, value in zip(held, carried, strict=True):
             phi.add_incoming(value, before)
-        self.ir.cbranch(self.ir.icmp_signed("<", counter, index(stop)), inside, after)
+        more = self.ir.icmp_signed("<", counter, index(stop))
+        self.ir.cbranch(more if condition is None else self.both(more, condition(list(held))), inside, after)
         self.ir.position_at_end(inside)
         results = body(counter, list(held)) or []
         following = self.ir.add(counter, index(step))
@@ -171,6 +175,33 @@ class Function:
                 then()
             with second:
                 otherwise()
+
+    def one_of(self, which: Value, choices: Sequence[Callable[[], Sequence[Value]]]) -> list[Value]:
+        """What one of several functions gives, number `which`, the nearest where there is no such number."""
+        after = self.function.append_basic_block("chosen")
+        blocks = [self.function.append_basic_block("choice") for _ in choices]
+        low = self.ir.select(self.ir.icmp_signed("<", which, index(0)), index(0), which)
+        dispatch = self.ir.switch(low, blocks[-1])
+        found = []
+        for i, (block, choice) in enumerate(zip(blocks, choices, strict=True)):
+            if block is not blocks[-1]:
+                dispatch.add_case(index(i), block)
+            self.ir.position_at_end(block)
+            values = choice()
+            found.append((values, self.ir.block))
+            self.ir.branch(after)
+        self.ir.position_at_end(after)
+        results = []
+        for column in zip(*(values for values, _ in found), strict=True):
+            phi = self.ir.phi(column[0].type)
+            for value, (_, block) in zip(column, found, strict=True):
+                phi.add_incoming(value, block)
+            results.append(phi)
+        return results
+
+    def size(self) -> int:
+        """How many instructions there are so far."""
+        return sum(len(block.instructions) for block in self.function.blocks)
 
     # -- integers --------------------------------------------------------------------------------------------------
 
@@ -341,6 +372,11 @@ class Function:
         )
         alignment = ir.Constant(_SHORT, itemsize(dtype))
         self.ir.call(store, [value, self.at(pointer, offset, dtype), alignment, mask])
+
+    def room(self, count: int, dtype: str) -> Value:
+        """Memory of the function's own for so many elements."""
+        with self.ir.goto_entry_block():
+            return self.ir.alloca(memory_type(dtype, 1), size=index(max(count, 1)))
 
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""

@@ -131,7 +131,10 @@ def most_scratch(rows: int, columns: int, depth: int, dtype: str, cpu: Cpu | Non
     lanes = (cpu or this_cpu()).lanes(dtype)
     rows, columns, depth = _class(rows), _class(columns), min(_class(depth), max(depth, _DEPTH))
     panel = _DEPTH * _most_vectors(cpu or this_cpu()) * lanes
-    right = min(panel, (max(rows, columns) + lanes) * depth)
+    vectors = math.ceil(max(rows, columns) / lanes)  # either way round
+    right = min(panel, vectors * lanes * depth)
+    if vectors < _ENOUGH_PANELS:  # too few columns to pack rows for
+        return right
     steps = min(depth, _DEPTH)
     tile = (cpu or this_cpu()).registers * steps  # a part ends with a whole tile
     left = min(_L2_BYTES // itemsize(dtype), max(rows, columns) * steps) + tile

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.core.types import Array, ArrayType
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.program import Program
 
 Run = Callable[[], Any]
@@ -59,7 +60,7 @@ class Layout(NamedTuple):
         shape = self.block_shape(value.shape)
         steps = [size * math.prod(shape[i + 1 :]) for i in range(len(shape))]
         before = sum(step * self.halo[axis][0] for step, axis in zip(steps, self.order, strict=True))
-        return np.asarray(_Memory(value, value.ctypes.data - before, shape))
+        return np.asarray(_Memory(value, address_of(value) - before, shape))
 
     def wider(self, other: Layout) -> Layout:
         """The layout of the same order whose halo is enough for both."""
@@ -72,7 +73,9 @@ class Layout(NamedTuple):
 
     def covers(self, other: Layout) -> bool:
         """Whether a value in this layout can be read by who asked for the other."""
-        return self.order == other.order and self.wider(other) == self
+        return self.order == other.order and all(
+            a[0] >= b[0] and a[1] >= b[1] for a, b in zip(self.halo, other.halo, strict=True)
+        )
 
 
 class _Memory:

@@ -16,6 +16,7 @@ from llvmlite import ir
 from tinygraph.core.op import Op
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit
@@ -111,7 +112,7 @@ class _Table:
                 raise DTypeError(
                     f"a scalar program got {array.dtype}; it takes float32, float64, int64 and bool"
                 )
-            known = self._places[id(array)] = array.ctypes.data, _DTYPES[array.dtype.char]
+            known = self._places[id(array)] = address_of(array), _DTYPES[array.dtype.char]
         return known
 
     def _constant(self, step: ScalarStep, operand: float | int) -> tuple[int, str | float | int]:

@@ -496,6 +496,8 @@ class Table:
     Attributes:
         stopped: the number of the check that ended the latest call, if one did.
         together: whether it takes so long that all threads share it.
+        run_single: runs it on this thread.
+        cannot_stop: whether that is all a call does, since nothing in it checks.
     """
 
     def __init__(self, kernels: Sequence[Bound | Check], threads: int) -> None:
@@ -518,7 +520,8 @@ class Table:
         self._numbers = [i for i, _ in parts]
         self._alone = np.array([[rows[i, 0], 0, part] for i, part in parts], np.int64)
         self._block = np.array([self._alone.ctypes.data, len(parts)], np.int64)
-        self._single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
+        self.run_single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
+        self.cannot_stop = not self.together and not any(isinstance(one, Check) for one in self.kernels)
 
     def rows(self, together: bool) -> tuple[int, int]:
         """Where its rows lie in memory, and how many there are: for all threads, or for one."""
@@ -541,7 +544,7 @@ class Table:
             finally:
                 team.lock.release()
         else:
-            stopped = self._single()
+            stopped = self.run_single()
             if stopped:
                 stopped = self._numbers[stopped - 1] + 1
         if stopped:

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import partial_sums
+from tinygraph.kernels.array_facts import dtype_name
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, group_lowerings, packing, winograd
 from tinygraph.kernels.images.borders import (
@@ -57,7 +58,7 @@ def convolution(
     Args:
         outputs: spatial sizes of the result; by default all windows that fit.
     """
-    if len(images) not in (3, 4, 5) or np.dtype(dtype).name not in ("float32", "float64"):
+    if len(images) not in (3, 4, 5) or dtype_name(dtype) not in ("float32", "float64"):
         return None
     if 0 in images or 0 in kernel:
         return None
@@ -78,7 +79,7 @@ def convolution(
         stride=steps[1:],
         padding=(pads[1][0], pads[2][0]),
         dilation=gaps[1:],
-        dtype=np.dtype(dtype).name,
+        dtype=dtype_name(dtype),
         deep=Deep(taps[0], steps[0], pads[0][0], gaps[0]),
         groups=groups,
     )
