@@ -26,9 +26,9 @@ from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct as direct
 from tinygraph.kernels.images import lowerings as images
 from tinygraph.kernels.images import packing as layouts
-from tinygraph.kernels.images import windows
+from tinygraph.kernels.images import window_tables
 from tinygraph.kernels.images.planes import ALIGNMENT
-from tinygraph.kernels.images.windows import Along
+from tinygraph.kernels.images.window_tables import Along
 from tinygraph.kernels.program import ProgramBuilder
 
 BATCH = 32
@@ -154,7 +154,7 @@ def _pool(name: str, x: Any) -> Pair:
         Along(tuple(range(0, size, 2)), (2,) * (size // 2), 1, (2,) * (size // 2)) for size in x.shape[2:]
     ]
     theirs = functools.partial(torch.nn.functional.max_pool2d, torch.from_numpy(x), 2)
-    return Pair(name, windows.maxima(tiles, x, out), theirs, lambda: (out, theirs()))
+    return Pair(name, window_tables.maxima(tiles, x, out), theirs, lambda: (out, theirs()))
 
 
 def chains() -> Iterator[Pair]:

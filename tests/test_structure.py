@@ -30,7 +30,7 @@ EXCEPTIONS = {
     "kernels/machine_code.py": ("cbrt hypot sin cos tan sinh cosh", "functions of the C library"),
     "kernels/trigonometry.py": ("sin cos tan", "functions of the C library"),
     "kernels/images/pooling.py": ("index", "what a kernel reads"),
-    "kernels/images/windows.py": ("index mean maximum", "what a kernel reads, and what it makes of windows"),
+    "kernels/images/window_tables.py": ("index mean maximum", "what a kernel reads, and what it makes of windows"),
     "kernels/images/direct.py": ("convolution", "a kernel's name in error messages"),
     "compiler/building.py": ("cast", "a kernel's label in profiles"),
     "compiler/tables.py": ("all", "the last row of a table"),

@@ -10,8 +10,8 @@ import pytest
 
 from tests.rows import each
 from tinygraph.errors import ShapeError
-from tinygraph.kernels.images import pooling, windows
-from tinygraph.kernels.images.windows import Along
+from tinygraph.kernels.images import pooling, window_tables
+from tinygraph.kernels.images.window_tables import Along
 
 # shape, size, stride, dilation, padding
 CASES = [
@@ -88,8 +88,8 @@ def test_maxima_and_back(
         np.add.at(flat_gradient, (*np.indices(shape[:2]), flat), values[(..., *place)])
     x = lying(x, last, guard)
     out, where = lying(np.full_like(maxima, 7), last, guard), lying(np.full_like(index, 7), last, guard)
-    windows.maxima(found, x, out)()
-    windows.positions(found, x, where)()
+    window_tables.maxima(found, x, out)()
+    window_tables.positions(found, x, where)()
     np.testing.assert_array_equal(out, maxima)
     np.testing.assert_array_equal(where, index)
     values = lying(values, last, guard)
@@ -98,13 +98,13 @@ def test_maxima_and_back(
     np.testing.assert_allclose(back, gradient, rtol=1e-6, atol=1e-6)
     if set(dilation) == {1}:
         back[...] = np.nan
-        windows.maxima_back(found, shape[2:], values, where, back)()
+        window_tables.maxima_back(found, shape[2:], values, where, back)()
         np.testing.assert_allclose(back, gradient, rtol=1e-6, atol=1e-6)
         number = lying(np.full_like(maxima, np.nan), last, guard)  # positions in the images' own dtype
-        windows.positions(found, x, number)()
+        window_tables.positions(found, x, number)()
         np.testing.assert_array_equal(number, index)
         back[...] = np.nan
-        windows.maxima_back(found, shape[2:], values, number, back)()
+        window_tables.maxima_back(found, shape[2:], values, number, back)()
         np.testing.assert_allclose(back, gradient, rtol=1e-6, atol=1e-6)
 
 
@@ -119,8 +119,8 @@ def check_means(found: list[Along], shape: Any, dtype: str, last: bool, guard: A
             gradient[(..., *at)] += g[(..., *place)].astype(float) / share
     out = lying(np.full(mean.shape, np.nan, dtype), last, guard)
     back = lying(np.full(shape, np.nan, dtype), last, guard)
-    windows.means(found, lying(x, last, guard), out)()
-    windows.means_back(found, shape[2:], lying(g, last, guard), back)()
+    window_tables.means(found, lying(x, last, guard), out)()
+    window_tables.means_back(found, shape[2:], lying(g, last, guard), back)()
     tolerance = 1e-6 if dtype == "float32" else 1e-14
     np.testing.assert_allclose(out, mean, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(back, gradient, rtol=tolerance, atol=tolerance)

@@ -784,7 +784,7 @@ _TABLES = {  # (file, tests): faults
             "pass",
         ),
     ],
-    ("tinygraph/kernels/images/windows.py", "kernels"): [
+    ("tinygraph/kernels/images/window_tables.py", "kernels"): [
         ("the rest of a row", "if whole < stop:", "if False:"),
         ("windows without dilation", "code.offset(first, (tap, apart))", "code.offset(first, tap)"),
         ("a row of a window is counted twice", "given = [nothing] if mean else held", "given = held"),

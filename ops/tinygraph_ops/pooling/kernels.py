@@ -28,7 +28,7 @@ from tinygraph_ops.windows.sliding import adaptive_bounds, divisor, elements_cou
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
-    from tinygraph.kernels.images.windows import Along
+    from tinygraph.kernels.images.window_tables import Along
 
 Index = tuple[Any, ...]
 
@@ -68,9 +68,9 @@ def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Calla
         geometry = pool_geometry(x.shape, **settings)
         if not _generated(x, out):
             return on_numpy(x, out, geometry, settings)
-        from tinygraph.kernels.images import windows
+        from tinygraph.kernels.images import window_tables
 
-        maxima = windows.positions if positions else windows.maxima
+        maxima = window_tables.positions if positions else window_tables.maxima
         found = _along(geometry)
 
         def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
@@ -89,7 +89,7 @@ def _generated(x: ArrayType, out: ArrayType) -> bool:
 
 def _along(geometry: Geometry, count_include_pad: bool = True) -> list[Along]:
     """What the windows read along each axis, and by how much a mean divides."""
-    from tinygraph.kernels.images.windows import Along
+    from tinygraph.kernels.images.window_tables import Along
 
     found = []
     for axis, step in enumerate(geometry.dilation):
@@ -102,7 +102,7 @@ def _along(geometry: Geometry, count_include_pad: bool = True) -> list[Along]:
 
 def _adaptive_along(lengths: Shape, counts: Shape) -> list[Along]:
     """The same of adaptive windows."""
-    from tinygraph.kernels.images.windows import Along
+    from tinygraph.kernels.images.window_tables import Along
 
     found = []
     for length, count in zip(lengths, counts, strict=True):
@@ -245,10 +245,10 @@ def _by_positions(geometry: Geometry, dtype: np.dtype[Any], layouts: Layouts) ->
 
     Where vectors of channels cannot be read, numbers are added at the positions, one by one.
     """
-    from tinygraph.kernels.images import pooling, windows
+    from tinygraph.kernels.images import pooling, window_tables
 
     found, spatial = _along(geometry), geometry.x_shape[2:]
-    small = windows.counts_in(dtype, prod(spatial))
+    small = window_tables.counts_in(dtype, prod(spatial))
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
         (values, x), (out,) = inputs, outputs
@@ -257,10 +257,11 @@ def _by_positions(geometry: Geometry, dtype: np.dtype[Any], layouts: Layouts) ->
             memory = scratch[0].view(dtype if small else np.int64)[: values.size]
             index = np.moveaxis(memory.reshape(n, *places, c), -1, 1)
             return in_order(
-                windows.positions(found, x, index), windows.maxima_back(found, spatial, values, index, out)
+                window_tables.positions(found, x, index),
+                window_tables.maxima_back(found, spatial, values, index, out),
             )
         index = scratch[0].view(np.int64).reshape(values.shape)
-        return in_order(windows.positions(found, x, index), pooling.scatter_windows(values, index, out))
+        return in_order(window_tables.positions(found, x, index), pooling.scatter_windows(values, index, out))
 
     return Lowering(bind, layouts, (8 * prod(geometry.output_shape),), "scatter to maxima")
 
@@ -299,18 +300,18 @@ def _means(found: list[Along], layouts: Layouts, name: str) -> Lowering:
 
             program = Program((x.dtype.name,), (), (0,))
             return elementwise.bind(program, [x], [out], reductions=["mean"], axes=tuple(range(2, x.ndim)))
-        from tinygraph.kernels.images import windows
+        from tinygraph.kernels.images import window_tables
 
-        return windows.means(found, x, out)
+        return window_tables.means(found, x, out)
 
     return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
 
 
 def _means_back(found: list[Along], spatial: Shape, layouts: Layouts, name: str) -> Lowering:
-    from tinygraph.kernels.images import windows
+    from tinygraph.kernels.images import window_tables
 
     def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
-        return windows.means_back(found, spatial, inputs[0], outputs[0])
+        return window_tables.means_back(found, spatial, inputs[0], outputs[0])
 
     return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
 

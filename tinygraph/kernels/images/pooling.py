@@ -1,6 +1,6 @@
 """Numbers scattered over images: to the maxima of windows that lie side by side, and to any positions.
 
-What windows hold, and the way back from windows that overlap, is in `windows.py`.
+What windows hold, and the way back from windows that overlap, is in `window_tables.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinygraph.kernels.builder import Function, Offset, Value, splat, width_of
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.emission import Code
-from tinygraph.kernels.images.windows import strides_of
+from tinygraph.kernels.images.window_tables import strides_of
 from tinygraph.kernels.lowering import Check, Run, in_order
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program

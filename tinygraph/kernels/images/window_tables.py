@@ -45,7 +45,7 @@ class Along(NamedTuple):
     shares: tuple[int, ...]
 
 
-class _Segment(NamedTuple):
+class _Alike(NamedTuple):
     """Windows alike: window `i` from `start` to `stop` reads `taps` positions from `first + (i - start) * stride`."""
 
     start: int
@@ -135,9 +135,9 @@ def strides_of(array: Array) -> Strides:
     return (image, channel, *(0,) * (_AXES - len(spatial)), *spatial)
 
 
-def _segments(along: Along) -> list[_Segment]:
+def _segments(along: Along) -> list[_Alike]:
     """The windows in runs of such that are alike, whose firsts are evenly spaced."""
-    found: list[_Segment] = []
+    found: list[_Alike] = []
     for i, (first, count, share) in enumerate(zip(along.first, along.counts, along.shares, strict=True)):
         last = found[-1] if found else None
         if last is not None and (last.taps, last.share) == (count, share):
@@ -148,11 +148,11 @@ def _segments(along: Along) -> list[_Segment]:
             if gap == (i - last.start) * last.stride:
                 found[-1] = last._replace(stop=i + 1)
                 continue
-        found.append(_Segment(i, i + 1, first, 0, count, share))
+        found.append(_Alike(i, i + 1, first, 0, count, share))
     return found
 
 
-class _Axis:
+class _Windowed:
     """Windows along one axis, as code: by numbers where they are all alike, by a table otherwise."""
 
     def __init__(self, code: Function, along: Along) -> None:
@@ -211,7 +211,7 @@ def _windows(
     along = out[1] == 1 and x[1] == 1 and (channels >= lanes or out[4] != 1)
 
     def write(code: Function) -> None:
-        axes = [_Axis(code, one) for one in windows]
+        axes = [_Windowed(code, one) for one in windows]
 
         def unit(number: Offset) -> None:
             n, inside = code.divide_index(number, depth * rows)
@@ -243,7 +243,7 @@ def _windows(
                     return
                 for one in segments:
 
-                    def some(i: Offset, width: int, one: _Segment = one) -> None:
+                    def some(i: Offset, width: int, one: _Alike = one) -> None:
                         first = code.offset((i, one.stride), one.first - one.start * one.stride)
                         windows_at(c, i, (first, one.taps, one.share), one.stride, width)
 
@@ -356,7 +356,7 @@ def _back(
     alike = all(len(set(one)) == 1 for one in divisors)
 
     def write(code: Function) -> None:
-        axes = [_Axis(code, one) for one in readers]
+        axes = [_Windowed(code, one) for one in readers]
         share_of = [shares(code, one) for one in divisors]
         pointers = code.pointers
 
