@@ -31,7 +31,7 @@ TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
 FRAME_MARGIN = "10"  # points within frames
 # Where no words stand at arrows: inches between rows and in them, points within frames.
-CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.16", "7"
+CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.13", "6"
 PLAIN_SHEET = Sheet()
 GAP = (
     "\u00a0" * 3
