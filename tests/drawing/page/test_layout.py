@@ -209,9 +209,7 @@ def test_many_boxes_side_by_side_come_in_several_lines() -> None:
     kids = [Kid(100.0, 50.0, 1, 1) for _ in range(count + 2)]
     links = [Link(count, 0, i, 0) for i in range(count)] + [Link(i, 0, count + 1, 0) for i in range(count)]
     wide = laid_out(kids, links)
-    assert (
-        wide.width < 2.6 * wide.height
-    )  # 30 boxes and their gaps in one line are some 3,700 wide and 250 high
+    assert wide.width < 2200  # 30 boxes and their gaps in one line are some 3,700 wide
     tops = [y for _, y in wide.places[:count]]
     assert len(set(tops)) == 4
     assert all(wide.places[count][1] < top < wide.places[count + 1][1] for top in tops)
