@@ -115,6 +115,12 @@ class TestOutputs:
         assert line.startswith("outputs: ")
         assert set(line.removeprefix("outputs: ").split(", ")) == listed
 
+    def test_results_are_listed_in_their_order_numbers_and_texts_among_them(self):
+        graph = tg.capture(lambda x: {"a": x * 2, "b": 3, "c": (x + 1, "s", x)}, np.ones(2))
+        line = graph.summary().splitlines()[-2]
+        assert line == "outputs: a = #1, b = 3, c[0] = #2, c[1] = 's', c[2] = #0"
+        assert graph.result_order == (0, -1, 1, -2, 2)
+
     def test_one_result_of_an_op_needs_no_line(self):
         assert "outputs" not in tg.capture(np.exp, np.ones(3)).summary()
 
