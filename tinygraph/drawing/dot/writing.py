@@ -31,7 +31,8 @@ TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
 FRAME_MARGIN = "10"  # points within frames
 # Where no words stand at arrows: inches between rows and in them, points within frames.
-CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.16", "7"
+CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.13", "6"
+SERIF_ROOM = "0.19,0.06"  # measured in Times: where that is not installed, others are wider
 PLAIN_SHEET = Sheet()
 GAP = (
     "\u00a0" * 3
@@ -80,7 +81,7 @@ def new_graph(style: Style, size: tuple[float, float] | None, direction: str) ->
         },
         node_attr={
             "shape": "box",
-            "margin": "0.13,0.06",
+            "margin": SERIF_ROOM if style.font else "0.13,0.06",
             "height": "0.3",
             "width": "0.5",
             "fontsize": TITLE_SIZE,

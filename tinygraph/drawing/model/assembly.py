@@ -36,7 +36,7 @@ from tinygraph.drawing.model.labels import (
     type_text,
     usual_dtype,
 )
-from tinygraph.drawing.model.layers import class_of, says_sizes, settings_words
+from tinygraph.drawing.model.layers import class_of, is_norm, says_sizes, settings_words
 from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.numbers import Differentiated
 from tinygraph.drawing.model.overlays import Heat
@@ -350,12 +350,17 @@ class _Assembly:
         if self._is_update(part):
             return self._update(part, ops)
         kinds = {node.kind for node in _served(ops)}
-        kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
+        norm = is_norm(class_of(_whole_scope(part)))
+        kind = (
+            "normalization" if norm else next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
+        )
         inside = ", ".join(tally(node.op.name for node in ops))
         title, lines = self.frames.title(part), self._inside(part)
         what = self._class(part)
         if title.partition(" ")[0].isdigit():  # a number says too little
-            title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
+            title = (
+                f"{title} {what or next((node.op.name for node in _served(ops) if node.kind == kind), kind)}"
+            )
             what = ""
         lines[:0] = self._layer(part, what)
         return kind, title, lines, f"{shorten(part.name or '')}: {inside}"

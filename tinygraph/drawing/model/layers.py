@@ -10,6 +10,7 @@ import re
 from tinygraph.core.modes import ModuleName, Scope
 
 _BETWEEN = re.compile(r", (?![^(\[]*[)\]])")  # commas outside of brackets
+_NORM = re.compile(r"Norm(\dd)?$")
 _NAMED = re.compile(r"(\w+)=(.*)")
 # What says nothing about the shape of a network, or is seen at the arrows.
 _SILENT = {
@@ -34,6 +35,15 @@ def class_of(scope: Scope) -> str:
     """The class of the module whose call is the innermost group; nothing if that is no module's."""
     name = scope[-1][0] if scope else ""
     return name.kind if isinstance(name, ModuleName) else ""
+
+
+def is_norm(kind: str) -> bool:
+    """Whether a class of modules normalizes, whatever ops it is made of: with fixed statistics they are elementwise.
+
+    >>> is_norm("BatchNorm2d"), is_norm("LayerNorm"), is_norm("Normal")
+    (True, True, False)
+    """
+    return bool(_NORM.search(kind))
 
 
 def says_sizes(scope: Scope) -> bool:

@@ -15,7 +15,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.drawing.model.assembly import TELLING_KINDS
 from tinygraph.drawing.model.iterations import OpenedLoops
 from tinygraph.drawing.model.labels import constant_text, op_text, shape_text, shorten
-from tinygraph.drawing.model.layers import class_of
+from tinygraph.drawing.model.layers import class_of, is_norm
 from tinygraph.drawing.model.levels import common_scope, is_composite
 from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.lanes import Lanes, gradients_in, sorted_by_lane
@@ -364,6 +364,8 @@ def _readers(graph: Graph) -> dict[int, list[int]]:
 def _telling_kind(box: Area) -> str:
     kinds = {kid.kind for kid in box.kids if not kid.lane}
     deep = {kid.kind for kid in box.kids if kid.kids and not kid.lane}
+    if is_norm(box.title) or is_norm(box.note.partition(" · ")[0]):  # by its class
+        return "normalization"
     if deep:
         return "module"
     return next((kind for kind in TELLING_KINDS if kind in kinds), box.kind)
