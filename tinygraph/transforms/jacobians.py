@@ -33,7 +33,10 @@ Way = Literal["forward", "reverse"]
 # Elements of the largest value between, times directions: what is passed through at once, so that it stays in memory.
 MOST_AT_ONCE = 2**23
 FEW = 3  # directions for which a pass each costs no more than finding out what a pass does
-FEW_ROWS = 8  # the same of eager backward passes that nobody differentiates, which cost less
+FEW_ROWS = (
+    8  # the same of eager backward passes that nobody differentiates, through values of up to SMALL elements
+)
+SMALL = 1024
 
 
 def jacobian(
@@ -186,8 +189,11 @@ def _few(linear: Pushed, count: int, *, backwards: bool) -> bool:
     """Whether a pass for each direction costs less than one for all of them, which must be found first."""
     if not 0 < count <= FEW_ROWS:
         return False
-    alone = backwards and modes.current.capture is None and not linear.primals.live_outside(linear.nodes)
-    return alone or count <= FEW
+    if count <= FEW:
+        return True
+    if not backwards or modes.current.capture is not None or linear.primals.live_outside(linear.nodes):
+        return False
+    return all(one.size <= SMALL for node in linear.nodes for one in node.output_types)
 
 
 def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
