@@ -73,7 +73,11 @@ def checkpointed() -> None:
 
 
 def refused() -> None:
-    for program in (lambda t: tg.tensor(t) @ t, tg.compile(lambda t: t @ t), tg.grad(lambda t: np.sum(t @ t))):
+    for program in (
+        lambda t: tg.tensor(t) @ t,
+        tg.compile(lambda t: t @ t),
+        tg.grad(lambda t: np.sum(t @ t)),
+    ):
         with suppress(ShapeError):  # `pytest.raises` would keep the error, and with it the frames
             program(x)
             pytest.fail("a product of 2 x 3 with 2 x 3")
