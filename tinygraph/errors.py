@@ -13,6 +13,7 @@
     ├── InPlaceError                       a write that would lose a gradient
     ├── GraphError                         a graph that breaks its own specification
     ├── CaptureError                       a captured (value-less) tensor was used as if it had a value
+    │   └── SideEffectError                a body or branch of a program draws, or writes state
     ├── UnknownOpError (AttributeError)    no op of that name
     ├── PluginError                        an op package is faulty, or two claim one name
     ├── NumpyFunctionError (TypeError)     a NumPy function without an op met a tensor
@@ -94,6 +95,10 @@ class InPlaceError(TinygraphError):
 
 class CaptureError(TinygraphError):
     """A captured tensor, which has a type but no value, was used as if it had one."""
+
+
+class SideEffectError(CaptureError):
+    """A body or branch of a captured program does more than compute: it draws random numbers, or writes state."""
 
 
 class NoSuchAttributeError(CaptureError, AttributeError):

@@ -50,9 +50,10 @@ values against NumPy's, derivatives to second order in both modes against differ
   through their vectors are NaN, those of the values alone right. `eig` fixes length and phase as LAPACK does.
 - **Ties.** `max` and `min` share a gradient among equal elements; `sort`, `median`, `unique` and other choices give
   it to the elements that they chose. `interp` at a point takes the slope of the line behind it.
-- **Branches that are not taken.** `np.where` sends exact zeros into the values that it does not choose, and 0 times an
-  infinite slope is NaN, as in autograd, JAX and PyTorch: `np.where(x > 0, x, np.exp(x))` at 1000. Choose the operand
-  too, `np.exp(np.where(x > 0, 0, x))`, or compute each part alone (`np.piecewise`); `tg.why` names the op.
+- **Branches that are not taken.** `np.where(x > 0, x, np.exp(x))` has the slope 1 at 1000, in both modes and every
+  order, where autograd, JAX and PyTorch have NaN: what `np.where` does not choose counts for nothing, back to where a
+  value has another use or shape. Beyond that 0 times an infinite slope is NaN: choose the operand too,
+  `np.exp(np.where(x > 0, 0, x))`; `tg.why` names the op.
 - **SciPy** has no protocol as NumPy has. Its ufuncs take tensors (`scipy.special.erf(t)`); everything else is
   reached by modules of SciPy's names under `tg.scipy` (`tg.scipy.special.logsumexp`, `tg.scipy.stats.norm.logpdf`),
   with the extra `scipy`.

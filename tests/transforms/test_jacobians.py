@@ -66,10 +66,18 @@ def test_rules_run_once_for_all_directions():
         calls.append(1)
         return 2 * g * x
 
-    close(tg.jacobian(counted)(np.arange(5.0)), np.diag(2 * np.arange(5.0)))
+    many = np.arange(12.0)  # of few small rows each has a pass of its own
+    close(tg.jacobian(counted)(many), np.diag(2 * many))
     assert len(calls) == 1
-    close(tg.hessian(lambda x: np.sum(counted(x) * x))(np.arange(5.0)), np.diag(6 * np.arange(5.0)))
+    close(tg.hessian(lambda x: np.sum(counted(x) * x))(many), np.diag(6 * many))
     assert len(calls) < 8
+    calls.clear()
+    close(tg.hessian(lambda x: np.sum(counted(x) * x))(many[:5]), np.diag(6 * many[:5]))
+    assert len(calls) == 6  # backwards once, and once for each row
+    calls.clear()
+    wide = lambda x: np.stack([np.sum(counted(x) * k) for k in range(5)])  # noqa: E731
+    close(tg.jacobian(wide)(np.ones(3000)), np.outer(np.arange(5), np.full(3000, 2.0)))
+    assert len(calls) == 5  # one for each of the op's five calls, not five for each
 
 
 def test_every_order_and_both_kinds_of_nesting():
@@ -114,7 +122,9 @@ def test_a_known_sparsity_needs_a_pass_for_each_colour(monkeypatch):
 
     counts = []
     original = jacobians._passed
-    monkeypatch.setattr(jacobians, "_passed", lambda a, d, run: counts.append(d.count) or original(a, d, run))
+    monkeypatch.setattr(
+        jacobians, "_passed", lambda a, d, run, **way: counts.append(d.count) or original(a, d, run, **way)
+    )
     dense = tg.jacobian(f)(x)
     close(tg.jacobian(f, sparsity=band)(x), dense)
     close(tg.jacobian(lambda x: f(x)[:2], sparsity=band[:2])(x), dense[:2])

@@ -107,7 +107,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     if mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out = _computed(op, values, settings)
+        out = op.forward(*values, **settings) if op.lowering is None else _computed(op, values, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
     if out.__class__ not in _VALUES:
@@ -146,20 +146,19 @@ def _plain(op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     if settings:
         _freeze(settings)
     try:
-        return _computed(op, operands, settings)
+        return op.forward(*operands, **settings) if op.lowering is None else _computed(op, operands, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
 
 
 def _computed(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
-    """What the op's forward makes of values, or a generated kernel where one of them is large."""
-    if op.lowering is not None:
-        for value in values:
-            if value.__class__ is _array_class and value.size >= _LARGE:
-                out = doors.run_eagerly(op, values, settings)
-                if out is not None:
-                    return out
-                break
+    """What a generated kernel makes of values if one of them is large, or else the op's forward."""
+    for value in values:
+        if value.__class__ is _array_class and value.size >= _LARGE:
+            out = doors.run_eagerly(op, values, settings)
+            if out is not None:
+                return out
+            break
     return op.forward(*values, **settings) if settings else op.forward(*values)
 
 

@@ -24,6 +24,7 @@ from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
 from tinygraph.core.types import SCALAR_TYPES, ArrayType, as_value
+from tinygraph.core.unchosen import Unchosen, unchosen
 from tinygraph.core.unwatched import unwatched, watched
 from tinygraph.errors import (
     DTypeError,
@@ -274,6 +275,7 @@ def propagate(
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
     look = modes.look_back
+    choices = unchosen(nodes)
     gradients: dict[Node, Any] = {}
     kept: dict[Node, Any] = {}
     own: set[Node] = set()  # whose gradient is an array made here, to be added to in place
@@ -294,7 +296,9 @@ def propagate(
             elif live is None or node in live:
                 if node.versions is not None:
                     node.check_versions()
-                if not record and gradient.__class__ is not list:
+                if choices is not None and choices.concerns(node) and gradient.__class__ is not list:
+                    _choose_again(choices, node, gradient, gradients, live, record)
+                elif not record and gradient.__class__ is not list:
                     _run_rules(node, gradient, node.saved, gradients, live, own)
                 else:
                     _step_back(node, gradient, gradients, live, None if record else own)
@@ -305,6 +309,33 @@ def propagate(
         if complete is not None:
             complete.finish(kept)
     return kept
+
+
+def _choose_again(
+    choices: Unchosen,
+    node: Node,
+    gradient: object,
+    gradients: dict[Node, Any],
+    live: set[Node] | None,
+    record: bool,
+) -> None:
+    """A step of a pass at a `where`, or behind one that did not choose all of a value."""
+    found: dict[Node, Any] = {}
+    if record:
+        _step_back(node, gradient, found, live, None)
+    else:
+        _run_rules(node, gradient, node.saved, found, live, None)
+    place = Place(modes.current.place.scope, "backward", node) if record else None
+    with mode(place=place) if record else nullcontext():
+        parts = choices.follow(node, found, lambda: rewrapped(node) if record else node.saved or ())
+        for entry, part in parts.items():
+            several = part if part.__class__ is list else None
+            if several is None:
+                _add(gradients, entry, part)
+                continue
+            for i, one in enumerate(several):
+                if one is not None:
+                    _add(gradients, Port(entry, i), one)
 
 
 def _hooked(node: Node, gradient: object, record: bool) -> Any:
@@ -542,15 +573,14 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
     """
     arguments: list[Any] = []
     given = node.settings
-    argument: Any
     for argument in rule.arguments:
         kind = argument.__class__
         if kind is int:
             arguments.append(saved[argument])
         elif kind is tuple:
-            arguments.append(tuple(map(saved.__getitem__, argument)) if argument else ())
+            arguments.append(tuple(map(saved.__getitem__, argument)) if argument else ())  # type: ignore[arg-type]
         elif kind is str:
-            arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
+            arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])  # type: ignore[index]
         elif argument is None:
             arguments.append(None)
         else:  # wanted

@@ -380,7 +380,7 @@ def lu(
     return (np.matmul(permutation, lower), upper) if permute_l else (permutation, lower, upper)
 
 
-def _nothing_factored(a: Any, permute_l: bool, p_indices: bool) -> Any:
+def _nothing_factored(a: Numeric, permute_l: bool, p_indices: bool) -> Any:
     """What `lu` gives of matrices without rows or without columns."""
     stack, (rows, columns) = a.shape[:-2], a.shape[-2:]
     lower = np.zeros((*stack, rows, 0), a.dtype)

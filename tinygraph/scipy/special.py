@@ -117,7 +117,7 @@ def sinc(x: Numeric) -> Any:
 def _derivative(function: str, lower: float, upper: float) -> Any:
     """The n-th derivative of a Bessel function by its argument, from those of neighbouring orders."""
 
-    def derivative(v: Any, z: Numeric, n: int = 1) -> Any:
+    def derivative(v: Numeric, z: Numeric, n: int = 1) -> Any:
         z = double(z)
         if n == 0:
             return getattr(scipy_module("special"), function)(v, z)

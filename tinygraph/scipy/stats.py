@@ -67,9 +67,9 @@ class _Distribution:
         z = given if inside is None else np.where(inside, given, self._standard)
         return z, shapes, scale, inside, given
 
-    def _defined(self, found: Any, given: Numeric, scale: Numeric, shapes: list[Any]) -> Any:
+    def _defined(self, found: Numeric, given: Numeric, scale: Numeric, shapes: list[Any]) -> Any:
         """A result, and NaN where z is or parameters have no meaning."""
-        wrong: Any = np.isnan(given)
+        wrong = np.isnan(given)
         if not self.discrete:
             wrong = np.logical_or(wrong, np.logical_not(np.greater(scale, 0)))
         if self._valid is not None:
@@ -148,7 +148,7 @@ def _choices(n: Any, k: Numeric) -> Any:
     return _lgamma(n + 1) - _lgamma(k + 1) - _lgamma(n - k + 1)
 
 
-def _student(z: Numeric, v: Any) -> Any:
+def _student(z: Numeric, v: Numeric) -> Any:
     normal = np.isinf(v)  # its limit
     v = np.where(normal, 1.0, v)
     found = np.log(_special().poch(v / 2, 0.5)) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(z * z / v)

@@ -22,7 +22,7 @@ from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.tensor import CapturedNumber, Tensor
 from tinygraph.core.trees import Tree, flatten
 from tinygraph.core.types import ArrayType, WeakType
-from tinygraph.errors import CaptureError
+from tinygraph.errors import CaptureError, SideEffectError
 from tinygraph.tracing.applying import apply_captured
 from tinygraph.tracing.open_capture import OpenCapture
 from tinygraph.tracing.trace import require_fed
@@ -107,7 +107,7 @@ class BodyCapture:
 
     def entry(self, leaf: Leaf) -> Any:
         if leaf.kind == "generator":
-            raise self._side_effect("draws random numbers, the same ones in every step")
+            raise self._side_effect(_DRAWS)
         if id(leaf) in self._inputs:
             return leaf
         found = self.outer.entry(leaf)  # which the capture around may make now: its age says nothing
@@ -135,7 +135,7 @@ class BodyCapture:
         self.outer.made(tensor)
 
     def drew(self, tensor: Tensor) -> NoReturn:
-        raise self._side_effect("draws random numbers, the same ones in every step")
+        raise self._side_effect(_DRAWS)
 
     def is_state(self, tensor: Tensor) -> bool:
         return self.outer.is_state(tensor)
@@ -157,10 +157,24 @@ class BodyCapture:
         self.outer.rely_at_end(words, make, key)
 
     def _side_effect(self, what: str) -> CaptureError:
-        return CaptureError(
-            f"{self._name} {what}: the body of a loop or a branch computes and does nothing else. Let it return the "
-            f"new value as a carry, or draw all random numbers before the loop and pass them among the xs"
+        branch = "branch" in self._name
+        if what == _DRAWS:
+            way = (
+                "draw before it and pass the numbers as an operand"
+                if branch
+                else (
+                    "draw all random numbers before the loop and pass them among its operands (the xs of a scan)"
+                )
+            )
+        else:
+            way = "let it return the new value" + ("" if branch else " as a carry")
+        kind = "a branch" if branch else "the body of a loop"
+        return SideEffectError(
+            f"{self._name} {what}, and in a captured program {kind} computes and does nothing else: {way}"
         )
+
+
+_DRAWS = "draws random numbers"
 
 
 def capture_body(function: Callable[..., Any], arguments: Sequence[Any], what: str) -> CapturedBody:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.core.engine import ones_like, propagate
+from tinygraph.core.modes import modes
 from tinygraph.core.node import edge_node
 from tinygraph.core.registry import ops
 from tinygraph.core.tangents import push
@@ -32,6 +33,10 @@ Way = Literal["forward", "reverse"]
 # Elements of the largest value between, times directions: what is passed through at once, so that it stays in memory.
 MOST_AT_ONCE = 2**23
 FEW = 3  # directions for which a pass each costs no more than finding out what a pass does
+FEW_ROWS = (
+    8  # the same of eager backward passes that nobody differentiates, through values of up to SMALL elements
+)
+SMALL = 1024
 
 
 def jacobian(
@@ -175,9 +180,20 @@ def _way(linear: Pushed, out_type: ArrayType, asked: Way | None, transform: str)
     inputs = sum(tensor.size for tensor in linear.primals.tensors)
     if (
         transform == "hessian" and inputs == out_type.size
-    ):  # the gradient was taken backwards: now forwards is cheaper
-        return asked or needed or "forward"
+    ):  # the gradient was taken backwards: now forwards is cheaper, but for few rows
+        return asked or needed or ("reverse" if _few(linear, inputs, backwards=True) else "forward")
     return asked or needed or ("forward" if inputs < out_type.size else "reverse")
+
+
+def _few(linear: Pushed, count: int, *, backwards: bool) -> bool:
+    """Whether a pass for each direction costs less than one for all of them, which must be found first."""
+    if not 0 < count <= FEW_ROWS:
+        return False
+    if count <= FEW:
+        return True
+    if not backwards or modes.current.capture is not None or linear.primals.live_outside(linear.nodes):
+        return False
+    return all(one.size <= SMALL for node in linear.nodes for one in node.output_types)
 
 
 def _rows(linear: Pushed, k: int, out_type: ArrayType) -> list[Any]:
@@ -238,7 +254,7 @@ def pulled(linear: Pushed, k: int, out_type: ArrayType, cotangents: _Directions)
             for edge, tensor in zip(edges, linear.primals.tensors, strict=True)
         ]
 
-    return _passed(linear, cotangents, run)
+    return _passed(linear, cotangents, run, backwards=True)
 
 
 def pushed(linear: Pushed, position: int, tangents: _Directions) -> list[Any]:
@@ -249,13 +265,15 @@ def pushed(linear: Pushed, position: int, tangents: _Directions) -> list[Any]:
         found = push(linear.nodes, {id(edge_node(edge)): tangent}, record=record)
         return [output_tangent(out, found) for out in linear.outputs]
 
-    return _passed(linear, tangents, run)
+    return _passed(linear, tangents, run, backwards=False)
 
 
-def _passed(linear: Pushed, directions: _Directions, run: Callable[[Any, bool], list[Any]]) -> list[Any]:
+def _passed(
+    linear: Pushed, directions: _Directions, run: Callable[[Any, bool], list[Any]], *, backwards: bool
+) -> list[Any]:
     """What a pass makes of many directions."""
     live = linear.primals.live_outside(linear.nodes)
-    if 0 < directions.count <= FEW:
+    if _few(linear, directions.count, backwards=backwards):
         singly = [run(as_value(one), bool(live)) for one in directions.make(0, directions.count)]
         whole = [ops.stack(*parts, axis=0) for parts in zip(*singly, strict=True)]
         return [linear.primals.released(part, live) for part in whole]

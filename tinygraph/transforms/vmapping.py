@@ -20,7 +20,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten, parts_of, paths
 from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
-from tinygraph.errors import CaptureError, SettingError, ShapeError
+from tinygraph.errors import CaptureError, SettingError, ShapeError, SideEffectError
 from tinygraph.tracing.examples import Example
 from tinygraph.tracing.host import Host
 from tinygraph.tracing.sources import sources_in
@@ -189,6 +189,8 @@ def _run(
     try:
         with host.checked() if host else nullcontext(), example.running():
             result = function(*args, **kwargs)
+    except SideEffectError:
+        raise
     except CaptureError as error:
         if str(error).startswith("vmap"):
             raise

@@ -43,7 +43,7 @@ def _near_zero(coefficients: Sequence[float], formula: Callable[[Any], Any], x: 
     """A formula of x, and a power series up to `reach`, where the formula takes away what it has just added."""
     near = ops.less(absolute(x), reach)
     inside = ops.where(near, x, 0.0)
-    series: Any = 0.0 * inside
+    series = 0.0 * inside
     for coefficient in reversed(coefficients):
         series = series * inside + coefficient
     return ops.where(near, series, formula(ops.where(near, 1.0, x)))
@@ -64,7 +64,7 @@ def _exprel_slope(x: Numeric) -> Any:
 
 
 def _k_slope(m: Numeric, by_rest: bool = False) -> Any:
-    def formula(m: Any) -> Any:
+    def formula(m: Numeric) -> Any:
         k = f.ellipkm1(1 - m) if by_rest else f.ellipk(m)
         return (f.ellipe(m) / (1 - m) - k) / (2 * m)
 
@@ -163,8 +163,8 @@ def _voigt(y: Numeric, x: Numeric, sigma: Any, gamma: Any) -> Any:
     return ops.real(slope) / scaled, -(y + ops.real(slope * z)) / sigma, -ops.imag(slope) / scaled
 
 
-def _elliptic_of_first_kind(y: Numeric, phi: Any, m: Any) -> Any:
-    def by_m(m: Any) -> Any:
+def _elliptic_of_first_kind(y: Numeric, phi: Numeric, m: Numeric) -> Any:
+    def by_m(m: Numeric) -> Any:
         inside = root(1 - m * ops.square(sine(phi)))
         rest = sine(2 * phi) / (4 * (1 - m) * inside)
         return f.ellipeinc(phi, m) / (2 * m * (1 - m)) - f.ellipkinc(phi, m) / (2 * m) - rest
@@ -172,30 +172,30 @@ def _elliptic_of_first_kind(y: Numeric, phi: Any, m: Any) -> Any:
     return 1 / root(1 - m * ops.square(sine(phi))), _slope_near_zero("ellipkinc", m, phi, by_m)
 
 
-def _elliptic_of_second_kind(y: Numeric, phi: Any, m: Any) -> Any:
-    def by_m(m: Any) -> Any:
+def _elliptic_of_second_kind(y: Numeric, phi: Numeric, m: Numeric) -> Any:
+    def by_m(m: Numeric) -> Any:
         return (f.ellipeinc(phi, m) - f.ellipkinc(phi, m)) / (2 * m)
 
     return root(1 - m * ops.square(sine(phi))), _slope_near_zero("ellipeinc", m, phi, by_m)
 
 
-def _box_cox(x: Any, logarithm: Any, power: Any) -> Any:
+def _box_cox(x: Numeric, logarithm: Numeric, power: Numeric) -> Any:
     """Of expm1(power log x) / power."""
     return ops.power(x, power - 1), ops.square(logarithm) * _exprel_slope(power * logarithm)
 
 
-def _inverse_box_cox(y: Numeric, x: Any, power: Any) -> Any:
+def _inverse_box_cox(y: Numeric, x: Numeric, power: Numeric) -> Any:
     """Of exp(log1p(power x) / power)."""
     slope = _near_zero(_SLOPE_OF_LOG, lambda u: (u / (1 + u) - ops.log1p(u)) / (u * u), power * x, 0.05)
     return ops.power(y, 1 - power), y * ops.square(x) * slope
 
 
-def _is_pole(x: Any) -> Any:
+def _is_pole(x: Numeric) -> Any:
     """Where the gamma function has its poles: 0, -1, -2 ..."""
     return ops.logical_and(ops.less_equal(x, 0), ops.equal(x, ops.floor(x)))
 
 
-def _rgamma_slope(x: Any) -> Any:
+def _rgamma_slope(x: Numeric) -> Any:
     """Of 1 / gamma(x), by the reflection formula (DLMF 5.5.3) on the left, where psi has poles."""
     left = ops.less(x, 0.5)
     mirrored, angle = 1 - ops.where(left, x, 0.0), pi * ops.where(left, x, 0.0)
@@ -204,13 +204,13 @@ def _rgamma_slope(x: Any) -> Any:
     return ops.where(left, reflected, -f.rgamma(right) * f.psi(right))
 
 
-def _pochhammer(y: Numeric, z: Any, m: Any) -> Any:
+def _pochhammer(y: Numeric, z: Numeric, m: Numeric) -> Any:
     """Of gamma(z + m) / gamma(z), which passes through zero where gamma(z) has poles."""
     by_z = _unless(_is_pole(z), f.gamma(z + m) * _rgamma_slope(z), lambda z: y * (f.psi(z + m) - f.psi(z)), z)
     return by_z, y * f.psi(z + m)
 
 
-def _binomial(y: Numeric, n: Any, k: Any) -> Any:
+def _binomial(y: Numeric, n: Numeric, k: Numeric) -> Any:
     """Of gamma(n + 1) / (gamma(k + 1) gamma(n - k + 1)), which passes through zero where those have poles."""
     lower, rest = k + 1, n - k + 1
     pole = ops.logical_or(_is_pole(lower), _is_pole(rest))
@@ -226,7 +226,7 @@ def _binomial(y: Numeric, n: Any, k: Any) -> Any:
 def _spherical(name: str, sign: int) -> Callable[..., Any]:
     """(2n + 1) f_n' = n f_(n-1) + sign (n + 1) f_(n+1), which is regular at 0 (DLMF 10.51.2, 10.51.5)."""
 
-    def partials(y: Numeric, n: Any, x: Numeric) -> Any:
+    def partials(y: Numeric, n: Numeric, x: Numeric) -> Any:
         function = getattr(f, name)
         below = n * function(ops.where(ops.equal(n, 0), 0, n - 1), x)
         return None, (below + sign * (n + 1) * function(n + 1, x)) / (2 * n + 1)
@@ -234,7 +234,7 @@ def _spherical(name: str, sign: int) -> Callable[..., Any]:
     return partials
 
 
-def _kolmogorov(y: Numeric, x: Any) -> Any:
+def _kolmogorov(y: Numeric, x: Numeric) -> Any:
     """Below 0.1 the function is 1, but for 1e-53."""
     return (
         _unless(
