@@ -99,9 +99,10 @@ class IncompatibleKeys(NamedTuple):
 class Module:
     """Parameters, buffers and child modules with a `forward` method. Subclass it, and call it like a function.
 
-    A call wraps arrays as tensors, so a module always returns tensors. A layer of `tg.nn` with float32 parameters refuses
-    a float64 input with a DTypeError, as PyTorch does; tensors and functions outside of layers follow NumPy's promotion. Nodes made in a child's call belong to a group
-    named like the child's path below the outermost module that was called.
+    A call wraps arrays as tensors, so a module always returns tensors. A layer of `tg.nn` with float32 parameters
+    refuses a float64 input with a DTypeError, as PyTorch does; what is outside of layers follows NumPy's promotion.
+    Nodes made in a child's call belong to a group named like the child's path below the outermost module that was
+    called.
 
     >>> class Double(Module):
     ...     def forward(self, x):
