@@ -3,7 +3,8 @@
 python -m benchmarks.scaling ["part of a workload's name"] [steps]
 
 Measured first are the model's numbers: computing, by as many processes beside each other that exchange nothing;
-latency, bandwidth and packing of all-reduces between two and four. Then the steps themselves; then predictions for networks.
+latency, bandwidth and packing of all-reduces between two and four. Then the steps
+themselves; then predictions for networks.
 The batch of all processes together is the workload's. Give it a machine that does nothing else.
 """
 

@@ -5,6 +5,7 @@
     ├── DTypeError (TypeError)             a dtype the op or transform cannot take
     ├── SettingError (ValueError)          a setting with an impossible value
     ├── OpError                            an op's forward function failed for another reason
+    │   └── MatrixError (LinAlgError)      a matrix that has no such inverse or factor
     ├── RuleError                          a derivative rule is malformed, or returned something wrong
     │   └── MissingRuleError               no rule for an argument that wants a gradient
     ├── RecordingError                     something was asked of a value that was not recorded
@@ -26,6 +27,8 @@ Low-level code raises one short error; `apply` enriches it once with the op, its
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
@@ -63,6 +66,10 @@ class SettingError(TinygraphError, ValueError):
 
 class OpError(TinygraphError):
     """An op's forward function failed for a reason that is neither a shape nor a dtype."""
+
+
+class MatrixError(OpError, np.linalg.LinAlgError):
+    """A matrix that has no such inverse, factor or solution: NumPy's LinAlgError, with the op and its operands."""
 
 
 class RuleError(TinygraphError):

@@ -85,7 +85,15 @@ def index_wrt_x(g: Numeric, x_type: ArrayType, indices: tuple[Numeric, ...], pat
 def index_adds_to_x(
     total: Array, g: Array, x_type: ArrayType, indices: tuple[Array, ...], pattern: Pattern
 ) -> None:
-    _add_at(total, build_index(pattern, indices), np.asarray(g))
+    place = build_index(pattern, indices)
+    if indices:
+        _add_at(total, place, np.asarray(g))
+        return
+    part = total[place]  # no place repeats
+    if part.__class__ is np.ndarray:
+        part += g
+    else:
+        total[place] = part + g
 
 
 index.pushes("x")
@@ -809,7 +817,7 @@ def _add_at(out: Array, place: tuple[Any, ...], values: Array) -> None:
     arrays = [one for one in place if isinstance(one, _ARRAYS)]
     if not arrays or (len(arrays) == 1 and arrays[0].dtype.kind == "b"):
         out[place] += values  # no place repeats
-    elif out.dtype in (np.float32, np.float64) and values.ndim > 1 and out.size <= values.size:
+    elif values.ndim > 1 and out.size <= values.size and out.dtype.char in "fd":
         # faster than np.add.at where blocks of values meet in few places
         positions = np.arange(out.size).reshape(out.shape)[place]
         weights = np.broadcast_to(values, positions.shape)

@@ -33,6 +33,7 @@ from tinygraph.core.unwatched import RESTING
 from tinygraph.core.views import link
 from tinygraph.errors import (
     DTypeError,
+    MatrixError,
     OpError,
     PluginError,
     RuleError,
@@ -77,7 +78,7 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     # a bit for each operand that is recorded; is a leaf, written later perhaps; is nobody's array, written unseen
     mask, leaves, plain, tensors, bit = 0, 0, 0, 0, 1
     for x in operands:
-        if isinstance(x, Handle):
+        if x.__class__ is Tensor or isinstance(x, Handle):
             tensors = 1
             value = x._value
             if value is None and mode.capture is None:
@@ -102,13 +103,11 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
     if not tensors:  # of a list, say, arrays were made
         return _plain(op, tuple(values), settings)
     if settings:
-        settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
+        _freeze(settings)
     if mode.capture is not None:
         return mode.capture.apply(op, operands, entries, settings)
     try:
-        out: Any = None if op.lowering is None else _by_kernel(op, values, settings)
-        if out is None:
-            out = op.forward(*values, **settings) if settings else op.forward(*values)
+        out = _computed(op, values, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
     if out.__class__ not in _VALUES:
@@ -145,20 +144,23 @@ def apply(op: Op, *operands: object, **settings: object) -> Any:
 def _plain(op: Op, operands: tuple[Any, ...], settings: dict[str, Any]) -> Any:
     """The op's forward on what it takes as it is."""
     if settings:
-        settings = {k: v if v.__class__ in _IMMUTABLE else _frozen(v) for k, v in settings.items()}
+        _freeze(settings)
     try:
-        out = None if op.lowering is None else _by_kernel(op, operands, settings)
-        return op.forward(*operands, **settings) if out is None else out
+        return _computed(op, operands, settings)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is raised again with more words
         raise explained(op, operands, settings, error) from _unless_ours(error)
 
 
-def _by_kernel(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
-    """What a generated kernel makes of large arrays; None where there is none to gain from."""
-    for value in values:
-        if value.__class__ is _array_class and value.size >= _LARGE:
-            return doors.run_eagerly(op, values, settings)
-    return None
+def _computed(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> Any:
+    """What the op's forward makes of values, or a generated kernel where one of them is large."""
+    if op.lowering is not None:
+        for value in values:
+            if value.__class__ is _array_class and value.size >= _LARGE:
+                out = doors.run_eagerly(op, values, settings)
+                if out is not None:
+                    return out
+                break
+    return op.forward(*values, **settings) if settings else op.forward(*values)
 
 
 def _unneeded(op: Op, operands: tuple[Any, ...]) -> Any:
@@ -220,24 +222,26 @@ def _versions(
     `leaves`, `plain` and `asked` are masks of operands. A view of a leaf counts as kept: what is computed from it keeps
     the leaf's memory, and goes stale with it; numbers are no views.
     """
+    plain &= asked
+    if not leaves and not plain & (plain - 1):  # one array alone, as in most calls
+        value = values[plain.bit_length() - 1]
+        changes = value.base is not None or value.flags.writeable  # as `may_change`
+        return ((value, fingerprint(value)),) if changes else None
     if not (leaves and lies_in(out, values[0])):
         leaves &= asked
-    plain &= asked
     if not leaves | plain:
         return None
     versions: list[tuple[Any, Any]] = []
-    for i, entry in enumerate(entries):
-        if leaves >> i & 1:
+    bit = 1
+    for entry, value in zip(entries, values):  # noqa: B905 - of one length; `strict` costs as much as the loop
+        if leaves & bit:
             versions.append((entry, entry.version))
-            if entry.leaf_kind != "input" or entry.requires_grad:
-                continue
-            value = entry.value  # such as a batch given to a module: memory of the user's, who counts nothing
-        elif plain >> i & 1:
-            value = values[i]
-        else:
-            continue
-        if may_change(value):
+            # such as a batch given to a module: memory of the user's, who counts nothing
+            if entry.leaf_kind == "input" and not entry.requires_grad and may_change(entry.value):
+                versions.append((entry.value, fingerprint(entry.value)))
+        elif plain & bit and may_change(value):
             versions.append((value, fingerprint(value)))
+        bit <<= 1
     return tuple(versions) or None
 
 
@@ -262,6 +266,13 @@ def _as_array(op: Op, x: object, count: int) -> Any:
     if array.dtype.kind not in "biufcO":
         raise DTypeError(f"op {op.name!r} got an array of dtype {array.dtype}; operands must be numeric")
     return array
+
+
+def _freeze(settings: dict[str, Any]) -> None:
+    """Make the settings of a call immutable, in place: they are nobody else's."""
+    for name, setting in settings.items():
+        if setting.__class__ not in _IMMUTABLE:
+            settings[name] = _frozen(setting)
 
 
 def _frozen(setting: object) -> Any:
@@ -314,10 +325,12 @@ def explained(op: Op, operands: tuple[Any, ...], settings: dict[str, Any], error
             cause = better.with_traceback(None)  # whose frames lead to this one, and keep the operands alive
         except Exception:  # noqa: BLE001 - the rule itself stumbled: the first error stands
             cause = error
-    if isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(
+    if isinstance(cause, np.linalg.LinAlgError):
+        kind: type[TinygraphError] = MatrixError
+    elif isinstance(cause, ShapeError | ValueError | IndexError) and not isinstance(
         cause, SettingError | DTypeError
     ):
-        kind: type[TinygraphError] = ShapeError
+        kind = ShapeError
     elif isinstance(cause, DTypeError | TypeError):
         kind = DTypeError
     else:

@@ -19,7 +19,7 @@ from tinygraph.core.hooks import GradientHooks, changes_of_leaves, run_hooks
 from tinygraph.core.locks import leaf_lock
 from tinygraph.core.modes import LookBack, Place, mode, modes
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, entry_type, is_recorded
-from tinygraph.core.op import LiveRule, Wanted
+from tinygraph.core.op import LiveRule
 from tinygraph.core.registry import ops
 from tinygraph.core.source import is_library
 from tinygraph.core.tensor import Tensor, left_behind, read_grad, write_grad
@@ -429,9 +429,11 @@ def _run_rules(
             if not arguments:
                 result = function(given)
             elif simple:
-                result = function(given, saved[arguments[0]]) if len(arguments) == 1 else function(
-                    given, *[saved[k] for k in arguments]
-                )  # fmt: skip
+                result = (
+                    function(given, saved[arguments[0]])
+                    if len(arguments) == 1
+                    else function(given, *map(saved.__getitem__, arguments))
+                )
             else:
                 result = function(given, *fetch(node, rule, saved, live))
         except NotDerived as error:
@@ -540,14 +542,18 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
     """
     arguments: list[Any] = []
     given = node.settings
+    argument: Any
     for argument in rule.arguments:
-        if argument.__class__ is int:
+        kind = argument.__class__
+        if kind is int:
             arguments.append(saved[argument])
-        elif isinstance(argument, str):
+        elif kind is tuple:
+            arguments.append(tuple(map(saved.__getitem__, argument)) if argument else ())
+        elif kind is str:
             arguments.append(given[argument] if argument in given else node.op.signature.settings[argument])
         elif argument is None:
             arguments.append(None)
-        elif isinstance(argument, Wanted):
+        else:  # wanted
             arguments.append(
                 tuple(
                     place
@@ -555,8 +561,6 @@ def fetch(node: Node, rule: LiveRule, saved: Any, live: set[Node] | None = None)
                     if live is None or _leads(node.inputs[served], live)
                 )
             )
-        else:
-            arguments.append(tuple([saved[k] for k in argument]))  # type: ignore[union-attr]
     return arguments
 
 

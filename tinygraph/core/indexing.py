@@ -15,9 +15,10 @@ from tinygraph.errors import DTypeError
 
 Pattern = tuple[Any, ...]
 _INTEGERS = (int, np.integer)
+_ALL: Pattern = (("slice", None, None, None),)
 
 
-def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
+def parse_index(index: Any) -> tuple[Pattern, tuple[Any, ...]]:
     """Split what stands in the brackets into a pattern and the arrays it refers to, in order.
 
     Raises:
@@ -26,7 +27,15 @@ def parse_index(index: object) -> tuple[Pattern, tuple[Any, ...]]:
     >>> parse_index((0, slice(1, None), [2, 3]))
     ((0, ('slice', 1, None, None), 'array'), (array([2, 3]),))
     """
-    if index.__class__ is np.ndarray and index.dtype.kind in "iub":
+    kind = index.__class__
+    if kind is slice:  # the three forms that are met most, each at once
+        start, stop, step = index.start, index.stop, index.step
+        if start is None and stop is None and step is None:
+            return _ALL, ()
+        return (("slice", _bound(start), _bound(stop), _bound(step)),), ()
+    if kind is int:
+        return (index,), ()
+    if kind is np.ndarray and index.dtype.kind in "iub":
         return ("array",), (index,)
     pattern: list[Any] = []
     arrays: list[Any] = []
@@ -56,10 +65,31 @@ def _bound(bound: Any) -> int | None:
     return bound if bound is None or bound.__class__ is int else operator.index(bound)
 
 
+def index_text(pattern: Pattern) -> str:
+    """A pattern as it was written between brackets, arrays as the word.
+
+    >>> index_text((("slice", None, None, None), -1, ("slice", 1, 9, 2), None, "...", "array"))
+    '[:, -1, 1:9:2, None, ..., array]'
+    """
+
+    def text(item: Any) -> str:
+        if not isinstance(item, tuple):
+            return str(item)
+        start, stop, step = ("" if bound is None else str(bound) for bound in item[1:])
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+
+    return f"[{', '.join(map(text, pattern))}]"
+
+
 def build_index(pattern: Pattern, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """What NumPy takes in the brackets for a pattern and its arrays."""
     if len(arrays) == len(pattern):  # as one array alone
         return tuple(arrays)
+    if len(pattern) == 1:
+        item = pattern[0]
+        if item.__class__ is tuple:
+            return (slice(item[1], item[2], item[3]),)
+        return (Ellipsis,) if item == "..." else pattern
     remaining = iter(arrays)
     items: list[Any] = []
     for item in pattern:

@@ -81,6 +81,8 @@ class Registry:
     def __init__(self) -> None:
         self._claims: dict[str, list[AnyOp]] = {}
         self._numpy: dict[Any, tuple[AnyOp, Callable[..., Any] | None]] = {}
+        # ufunc -> the op that answers it as it is, once it was asked for
+        self.ufuncs: dict[np.ufunc, AnyOp] = {}
         self._lock = Lock()
         # names already looked up; `Ops` keeps it as its __dict__, so that a known op costs one attribute access
         self.resolved: dict[str, Any] = {}
@@ -138,6 +140,7 @@ class Registry:
                     f"op {known[0].name!r} of package {known[0].package!r} already does"
                 )
             self._numpy[function] = (op, adapter)
+            self.ufuncs.pop(function, None)  # type: ignore[call-overload]
 
     def find(self, name: str) -> AnyOp:
         """The op called `name`, or `"package:name"`.
@@ -350,14 +353,19 @@ class Registry:
             for claims in self._claims.values():
                 claims[:] = [op for op in claims if id(op) not in gone]
             self._numpy = {key: found for key, found in self._numpy.items() if id(found[0]) not in gone}
-            self.resolved.clear()
+            self._look_up_again()
+
+    def _look_up_again(self) -> None:
+        """Let go of what was looked up: a name or ufunc may stand for another op now."""
+        self.resolved.clear()
+        self.ufuncs.clear()
 
     def _snapshot(self) -> tuple[dict[str, list[AnyOp]], dict[Any, Any]]:
         return {name: list(claims) for name, claims in self._claims.items()}, dict(self._numpy)
 
     def _restore(self, before: tuple[dict[str, list[AnyOp]], dict[Any, Any]]) -> None:
         self._claims, self._numpy = before
-        self.resolved.clear()
+        self._look_up_again()
 
     def load_file(self, path: str | Path) -> list[AnyOp]:
         """Import one file and return the ops it declares; loading it again replaces them.
@@ -380,7 +388,7 @@ class Registry:
             self._numpy = {
                 function: found for function, found in self._numpy.items() if found[0].package != name
             }
-            self.resolved.clear()
+            self._look_up_again()
             try:
                 _execute(name, path)
                 declared = self._declared_by(name)

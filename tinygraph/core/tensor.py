@@ -25,7 +25,7 @@ from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded, moved
 from tinygraph.core.pytorch_names import METHODS, advice
 from tinygraph.core.regions import present
-from tinygraph.core.registry import ops
+from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import here, is_library, is_own
 from tinygraph.core.stand_ins import run_on, zeros_like
 from tinygraph.core.types import ArrayType, WeakType, require_plain, type_of
@@ -292,6 +292,8 @@ class Handle:
         return array
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: object, **kwargs: object) -> Any:
+        if not kwargs and method == "__call__" and (op := registry.ufuncs.get(ufunc)) is not None:
+            return op(*inputs)  # as nearly all calls are
         return doors.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(
@@ -838,10 +840,11 @@ class Handle:
             return ops.copy(
                 self, order="K"
             )  # a copy as in NumPy, which does not change when the leaf is written
-        return ops.cast(self, dtype=dtype)
+        found: Tensor = ops.cast(self, dtype=dtype)
+        return found if order == "K" else ops.copy(found, order=order)
 
-    def copy(self, order: str = "C") -> Tensor:  # which is about memory, not about values
-        return ops.copy(self)
+    def copy(self, order: str = "C") -> Tensor:
+        return ops.copy(self) if order == "C" else ops.copy(self, order=order)
 
     def conj(self) -> Tensor:
         return ops.conj(self)

@@ -208,7 +208,7 @@ def _attach(
     view: Tensor, base: Tensor, op: Op, others: tuple[Any, ...], settings: dict[str, Any], index: int | None
 ) -> Sharing:
     shared = Sharing()  # every line is counted here: views are made often, and seldom written
-    _set_shared(view, shared)
+    view._shared = shared  # type: ignore[attr-defined]
     shared.base, shared.op, shared.settings = base, op, settings
     if others:
         shared.operands = others
@@ -317,13 +317,25 @@ def _made_in_rows(edge: object) -> tuple[Leaf, ...] | None:
                 inputs.append(node)
             elif isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
                 return None
-        elif node.op.facts.get("transposed_product") or node.all_settings.get("order") == "C":
-            continue  # products and copies lie in rows, whatever they are made of
-        elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:
+        elif node.all_settings.get("order") == "C":
+            continue
+        elif node.op.facts.get("transposed_product") and all(len(one.shape) < 4 for one in node.output_types):
+            continue  # a product lies in rows, whatever it is made of; in a grid of them, the grid as those of operands
+        elif (
+            node.all_settings.get("order") == "F"
+            or _picks(node.all_settings.get("pattern"))
+            or node.op.facts.get("permutation")
+            or node.op.kind in _OF_ANY_LAYOUT
+        ):
             return None
         else:
             stack += node.inputs
     return tuple(inputs)
+
+
+def _picks(pattern: Any) -> bool:
+    """Whether index arrays stand behind other parts of a pattern: what they pick lies first in memory, as in NumPy."""
+    return isinstance(pattern, tuple) and "array" in pattern[1:] and pattern[0] != "array"
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

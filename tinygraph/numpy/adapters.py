@@ -32,6 +32,9 @@ def adapter_of(function: object) -> Callable[..., Any]:
         if form is not None:
             return form
     op, adapter = found or registry.standing_for(function)
+    if adapter is op:  # of a ufunc, as it is: from now on tensors call it themselves
+        registry.ufuncs[function] = op  # type: ignore[assignment, index]
+        return op  # type: ignore[return-value]
     takes_options = function in NEUTRAL or function in MOMENTS
     if takes_options and not getattr(
         adapter, "takes_options", False

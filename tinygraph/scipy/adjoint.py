@@ -15,7 +15,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType
 from tinygraph.errors import NumpyFunctionError, ShapeError
 from tinygraph.numpy.form import operand
-from tinygraph.scipy.passing import scipy_module
+from tinygraph.scipy.passing import double, scipy_module
 from tinygraph.transforms import vjp
 
 if TYPE_CHECKING:
@@ -26,10 +26,9 @@ Slope = Callable[..., Any]
 
 def solved(func: Slope, y0: Any, t: Numeric, args: tuple[Any, ...], rtol: float, atol: float) -> Any:
     """The solution at the times t; see `integrate.odeint`."""
-    y0, t = operand(y0), operand(t)
+    y0, t = double(y0), operand(t)
     if t.ndim != 1 or t.shape[0] < 1:
         raise ShapeError(f"odeint takes times in one axis, not of the shape {t.shape}")
-    y0 = y0 if y0.dtype.kind in "fc" else y0.astype(float)
     return _solver(func, rtol, atol)(y0, t, *map(operand, args))
 
 

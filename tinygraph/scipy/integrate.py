@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.numpy.form import grouped, operand
-from tinygraph.scipy.passing import passed_on
+from tinygraph.scipy.passing import double, passed_on
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -44,7 +44,7 @@ def cumulative_trapezoid(
 
 def _simpson(y: Numeric, x: Any = None, *, dx: float = 1.0, axis: int = -1) -> Any:
     """The integral of samples by parabolas; of an even number of samples the last step by Cartwright's formula."""
-    y = np.moveaxis(operand(y), axis, -1)
+    y = np.moveaxis(double(y), axis, -1)
     count = y.shape[-1]
     if x is None:
         steps: Any = np.full(count - 1, dx)

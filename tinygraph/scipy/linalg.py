@@ -10,7 +10,7 @@ from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.constants import in_program
 from tinygraph.numpy.form import detached, floating, grouped, operand
-from tinygraph.scipy.passing import passed_on
+from tinygraph.scipy.passing import double, passed_on
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -38,7 +38,7 @@ def inv(a: Numeric, overwrite_a: bool = False, check_finite: bool = True, **hint
 
 def det(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The determinant of square matrices."""
-    return np.linalg.det(a)
+    return np.linalg.det(double(a))
 
 
 def pinv(
@@ -75,7 +75,8 @@ def solve(
     transposed: bool = False,
 ) -> Any:
     """X of A X = B, or of Aᵀ X = B."""
-    a = operand(a)
+    a = np.atleast_2d(operand(a))
+    b = np.atleast_1d(operand(b))
     if assume_a in ("sym", "her", "pos", "symmetric", "hermitian", "positive definite"):
         a = ops.hermitian(a, lower=lower)
     return np.linalg.solve(np.swapaxes(a, -1, -2) if transposed else a, b)
@@ -106,7 +107,7 @@ def solve_triangular(
 @_grouped
 def cho_factor(a: Numeric, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The Cholesky factor and whether it is the lower one, for `cho_solve`; the other triangle is zero."""
-    return np.linalg.cholesky(a, upper=not lower), lower
+    return cholesky(a, lower), lower
 
 
 @_grouped
@@ -121,7 +122,9 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
 def lstsq(a: Numeric, b: Numeric, cond: Any = None, **hints: object) -> Any:
     """Least squares: the solution, residuals, rank and singular values."""
     solution, residuals, rank, values = np.linalg.lstsq(a, b, rcond=cond)
-    if operand(b).ndim == 1 and residuals.size:
+    if not np.shape(a)[-1]:  # without unknowns all of b is left
+        residuals = np.sum(np.square(np.absolute(b)), axis=0)
+    elif operand(b).ndim == 1 and residuals.size:
         residuals = residuals[0]
     return solution, residuals, rank, values
 
@@ -156,6 +159,8 @@ def solve_banded(l_and_u: Any, ab: Any, b: Numeric, **hints: object) -> Any:
 def solveh_banded(ab: Any, b: Numeric, lower: bool = False, **hints: object) -> Any:
     """X of A X = B, for a Hermitian band matrix given by one half of its diagonals."""
     ab = operand(ab)
+    if not ab.size:
+        return np.zeros(np.shape(b), np.result_type(ab.dtype, operand(b).dtype))
     count = ab.shape[0] - 1
     half = _band_to_dense(ab, count, 0, ab.shape[1]) if lower else _band_to_dense(ab, 0, count, ab.shape[1])
     return np.linalg.solve(_of_half(half), b)
@@ -164,19 +169,23 @@ def solveh_banded(ab: Any, b: Numeric, lower: bool = False, **hints: object) -> 
 @_grouped
 def solve_toeplitz(c_or_cr: object, b: Numeric, check_finite: bool = True) -> Any:
     """X of T X = B, for the Toeplitz matrix with a given first column, and row."""
-    return np.linalg.solve(toeplitz(*c_or_cr) if isinstance(c_or_cr, tuple) else toeplitz(c_or_cr), b)
+    return np.linalg.solve(double(_toeplitz_of(c_or_cr)), b)
 
 
 @_grouped
 def matmul_toeplitz(c_or_cr: object, x: Numeric, check_finite: bool = False, workers: object = None) -> Any:
     """T x, for the Toeplitz matrix with a given first column, and row."""
-    return np.matmul(toeplitz(*c_or_cr) if isinstance(c_or_cr, tuple) else toeplitz(c_or_cr), x)
+    return np.matmul(double(_toeplitz_of(c_or_cr)), x)
+
+
+def _toeplitz_of(c_or_cr: object) -> Any:
+    return toeplitz(*c_or_cr) if isinstance(c_or_cr, tuple) else toeplitz(c_or_cr)
 
 
 @_grouped
 def solve_circulant(c: object, b: Numeric, **options: object) -> Any:
     """X of C X = B, for the circulant matrix with a given first column."""
-    return np.linalg.solve(circulant(c), b)
+    return np.linalg.solve(circulant(c), np.atleast_1d(operand(b)))
 
 
 @_grouped
@@ -188,8 +197,8 @@ def solve_sylvester(a: Numeric, b: Numeric, q: object) -> Any:
 @_grouped
 def solve_continuous_lyapunov(a: Numeric, q: object) -> Any:
     """X of A X + X Aᴴ = Q."""
-    a = operand(a)
-    return ops.solve_sylvester(a, _adjoint(a), operand(q))
+    a = np.atleast_2d(operand(a))
+    return ops.solve_sylvester(a, _adjoint(a), np.atleast_2d(operand(q)))
 
 
 solve_lyapunov = solve_continuous_lyapunov
@@ -210,7 +219,7 @@ def solve_discrete_lyapunov(a: Numeric, q: Numeric, method: object = None) -> An
 @_grouped
 def cholesky(a: Numeric, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The Cholesky factor; of `a` the triangle of that name is read."""
-    return np.linalg.cholesky(a, upper=not lower)
+    return np.linalg.cholesky(np.atleast_2d(operand(a)), upper=not lower)
 
 
 @_grouped
@@ -259,6 +268,8 @@ def eigvalsh_tridiagonal(d: object, e: object, **options: object) -> Any:
 def eig_banded(a_band: object, lower: bool = False, eigvals_only: bool = False, **hints: object) -> Any:
     """Eigenvalues and eigenvectors of a Hermitian band matrix."""
     bands = operand(a_band)
+    if not bands.size:
+        return eigh(np.zeros((0, 0), bands.dtype), eigvals_only=eigvals_only)
     count = bands.shape[0] - 1
     half = _band_to_dense(bands, count if lower else 0, 0 if lower else count, bands.shape[1])
     return eigh(_of_half(half), eigvals_only=eigvals_only)
@@ -331,7 +342,7 @@ def rq(
     q, r = np.linalg.qr(_adjoint(np.flip(a, axis=-2)))
     r, q = np.flip(_adjoint(r), axis=(-2, -1)), np.flip(_adjoint(q), axis=-2)
     same = np.equal(np.sign(np.diagonal(detached(r))), in_program("rq_signs", detached(a)))
-    signs = np.where(same, 1.0, -1.0)
+    signs = np.where(same, 1.0, -1.0).astype(np.empty(0, r.dtype).real.dtype)
     return r * signs, q * signs[:, None]
 
 
@@ -357,6 +368,8 @@ def lu(
 ) -> Any:
     """P, L and U with A = P L U; the rows' order is a constant."""
     a = floating(a)
+    if not min(a.shape[-2:]):
+        return _nothing_factored(a, permute_l, p_indices)
     order = in_program("row_order", detached(a))
     rows = np.take_along_axis(a, order[..., None] * np.ones(a.shape[-1], int), -2)
     lower, upper = _eliminated(rows)
@@ -365,6 +378,22 @@ def lu(
         return places, lower, upper
     permutation = np.equal(places[..., None], np.arange(a.shape[-2])).astype(np.empty(0, a.dtype).real.dtype)
     return (np.matmul(permutation, lower), upper) if permute_l else (permutation, lower, upper)
+
+
+def _nothing_factored(a: Any, permute_l: bool, p_indices: bool) -> Any:
+    """What `lu` gives of matrices without rows or without columns."""
+    stack, (rows, columns) = a.shape[:-2], a.shape[-2:]
+    lower = np.zeros((*stack, rows, 0), a.dtype)
+    upper = np.zeros((*stack, 0, columns), a.dtype)
+    if permute_l:
+        return lower, upper
+    places = np.broadcast_to(np.arange(rows), (*stack, rows))
+    kind = np.empty(0, a.dtype).real.dtype
+    return (
+        places if p_indices else np.broadcast_to(np.eye(rows, dtype=kind), (*stack, rows, rows)),
+        lower,
+        upper,
+    )
 
 
 def _eliminated(a: Numeric) -> tuple[Any, Any]:
@@ -383,7 +412,9 @@ def _eliminated(a: Numeric) -> tuple[Any, Any]:
 @_grouped
 def lu_factor(a: Numeric, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """L below the diagonal and U on and above it, in one matrix, and the exchanges of rows, for `lu_solve`."""
-    a = floating(a)
+    a = np.atleast_2d(floating(a))
+    if not a.size:
+        return a, np.arange(min(a.shape), dtype=np.int32)
     pivots, order = (in_program(name, detached(a)) for name in ("pivots", "row_order"))
     lower, upper = _eliminated(a[order])
     return np.tril(lower, -1) + upper, pivots
@@ -412,7 +443,8 @@ def lu_solve(
 
 def _matrix_function(name: str) -> Any:
     def function(A: object, **options: object) -> Any:
-        return ops.matrix_function(operand(A), function=name)
+        x = double(A) if name == "logm" else operand(A)
+        return ops.matrix_function(np.atleast_2d(x) if name in ("expm", "sqrtm") else x, function=name)
 
     function.__name__, function.__doc__ = name, f"scipy.linalg.{name} of square matrices."
     return _grouped(function)
@@ -426,7 +458,7 @@ coshm, sinhm, tanhm = (_matrix_function(name) for name in ("coshm", "sinhm", "ta
 @_grouped
 def expm_frechet(A: Numeric, E: Numeric, compute_expm: bool = True, **hints: object) -> Any:
     """expm(A), and its derivative along E: the corner of the exponential of [[A, E], [0, A]]."""
-    A, E = operand(A), operand(E)
+    A, E = double(A), double(E)
     size = A.shape[-1]
     both = expm(np.block([[A, E], [np.zeros(A.shape, A.dtype), A]]))
     along = both[..., :size, size:]
@@ -487,7 +519,7 @@ def hankel(c: Numeric, r: Numeric | None = None) -> Any:
 @_grouped
 def circulant(c: Numeric) -> Any:
     """The matrix whose columns are c, each one step further around."""
-    c = operand(c)
+    c = np.atleast_1d(operand(c))
     size = c.shape[-1]
     return c[..., (np.arange(size)[:, None] - np.arange(size)) % size]
 
@@ -512,22 +544,22 @@ def convolution_matrix(a: Any, n: int, mode: Any = "full") -> Any:
 @_grouped
 def fiedler(a: Numeric) -> Any:
     """|a_i - a_j|."""
-    a = operand(a)
-    return np.absolute(a[:, None] - a[None, :])
+    a = np.atleast_1d(operand(a))
+    return np.absolute(a[:, None] - a[None, :]) if a.size else a
 
 
 @_grouped
 def khatri_rao(a: Numeric, b: Numeric) -> Any:
     """Kronecker products column by column."""
     a, b = operand(a), operand(b)
-    return (a[:, None, :] * b[None, :, :]).reshape(-1, b.shape[1])
+    return (a[:, None, :] * b[None, :, :]).reshape(a.shape[0] * b.shape[0], b.shape[1])
 
 
 @_grouped
 def leslie(f: Any, s: Any) -> Any:
     """The matrix of an age-structured population: fecundities in the first row, survivals below the diagonal."""
     f = operand(f)
-    return np.concatenate([f[None], np.diag(s, -1)[1:]], axis=0) + np.zeros((f.size, f.size))
+    return np.concatenate([f[None], np.diag(s, -1)[1:]], axis=0)
 
 
 @_grouped
@@ -554,8 +586,8 @@ def subspace_angles(A: Numeric, B: Numeric) -> Any:
 @_grouped
 def qr_multiply(a: Numeric, c: Numeric, mode: str = "right", **hints: object) -> Any:
     """c Q, or Q c with mode="left", and R of A = Q R."""
-    q, r = np.linalg.qr(a)
-    c = operand(c)
+    q, r = np.linalg.qr(np.atleast_2d(operand(a)))
+    c = np.atleast_1d(operand(c))
     if mode == "left":
         if operand(a).shape[-2] != operand(a).shape[-1]:
             raise NumpyFunctionError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import form_of, holds_tensor, value
+from tinygraph.numpy.form import form_of, holds_tensor, operand, value
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -29,6 +29,12 @@ def scipy_module(name: str) -> Any:
         return importlib.import_module(f"scipy.{name}")
     except ImportError as error:
         raise ImportError(f"scipy.{name} needs SciPy: pip install 'tinygraph-autodiff[scipy]'") from error
+
+
+def double(x: object) -> Any:
+    """An operand in double precision at least, in which SciPy computes what it does not compute in single."""
+    given = operand(x)
+    return given.astype(np.result_type(given.dtype, np.float64))
 
 
 def passed_on(module: str, name: str) -> Any:

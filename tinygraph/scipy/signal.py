@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import NumpyFunctionError
-from tinygraph.numpy.form import grouped, operand
+from tinygraph.numpy.form import floating, grouped, operand
 from tinygraph.scipy.passing import passed_on
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ def _grouped(body: Any) -> Any:
 def fftconvolve(in1: object, in2: object, mode: str = "full", axes: Axis = None) -> Any:
     """The convolution along all axes, or some, by Fourier transforms."""
     one, other = operand(in1), operand(in2)
+    if one.ndim == other.ndim == 0:
+        return one * other
+    if not one.size or not other.size:
+        return np.zeros(0, np.result_type(one.dtype, other.dtype, np.float32))
     over = range(one.ndim) if axes is None else [axes] if isinstance(axes, int) else axes
     over = [axis % one.ndim for axis in over]
     sizes = [one.shape[axis] + other.shape[axis] - 1 for axis in over]
@@ -57,6 +61,8 @@ def _cut(found: Any, one: Any, other: Any, mode: str, axes: Any) -> Any:
 def convolve(in1: object, in2: object, mode: str = "full", method: str = "auto") -> Any:
     """The convolution of arrays of as many axes; that of vectors directly, of more axes by Fourier transforms."""
     one, other = operand(in1), operand(in2)
+    if one.ndim == other.ndim == 0:
+        return one * other
     if one.ndim == 1 and method != "fft":
         return _cut(np.convolve(one, other), one.shape, other.shape, mode, [0])
     if method == "direct":
@@ -83,7 +89,13 @@ def convolve2d(
         raise NumpyFunctionError(
             "scipy.signal.convolve2d on tensors has zeros beyond the borders: use np.pad before it"
         )
-    return fftconvolve(in1, in2, mode)
+    one, other = operand(in1), operand(in2)
+    if not one.size or not other.size:
+        raise NumpyFunctionError(
+            f"scipy.signal.convolve2d on tensors takes matrices with elements, not of the shapes {one.shape} and "
+            f"{other.shape}"
+        )
+    return fftconvolve(one, other, mode)
 
 
 @_grouped
@@ -106,10 +118,10 @@ def lfilter(b: Numeric, a: Numeric, x: Any, axis: int = -1, zi: object = None) -
 @_grouped
 def detrend(data: object, axis: int = -1, type: str = "linear") -> Any:
     """The data without their mean, or without the line that fits them best."""
-    x = operand(data)
+    x = floating(data)
     if type == "constant":
         return x - np.mean(x, axis=axis, keepdims=True)
     rows = np.moveaxis(x, axis, -1)
-    places = np.arange(rows.shape[-1]) - (rows.shape[-1] - 1) / 2
+    places = (np.arange(rows.shape[-1]) - (rows.shape[-1] - 1) / 2).astype(np.empty(0, rows.dtype).real.dtype)
     slope = np.sum(rows * places, axis=-1, keepdims=True) / np.sum(places**2)
     return np.moveaxis(rows - np.mean(rows, axis=-1, keepdims=True) - slope * places, -1, axis)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.core.tensor import Tensor
 from tinygraph.numpy.form import floating, grouped, operand
-from tinygraph.scipy.passing import passed_on, scipy_module
+from tinygraph.scipy.passing import double, passed_on, scipy_module
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -93,7 +93,7 @@ def factorial(n: Any, exact: bool = False) -> Any:
     """n! = Γ(n + 1), 0 for negative n."""
     if exact:
         return passed_on("special", "factorial")(n, exact=True)
-    n = floating(n)
+    n = double(n)
     negative = np.less(n, 0)
     return np.where(negative, 0.0, scipy_module("special").gamma(np.where(negative, 0.0, n) + 1))
 
@@ -101,11 +101,12 @@ def factorial(n: Any, exact: bool = False) -> Any:
 @_grouped
 def diric(x: Numeric, n: int) -> Any:
     """sin(n x / 2) / (n sin(x / 2)), the Dirichlet function."""
-    half = np.sin(floating(x) / 2)
+    x = double(x)
+    half = np.sin(x / 2)
     at_period = np.absolute(half) < 1e-7
-    turns = np.round(operand(x) / (2 * np.pi))
+    turns = np.round(x / (2 * np.pi))
     limit = np.power(-1.0, turns * (n - 1))
-    return np.where(at_period, limit, np.sin(n * operand(x) / 2) / (n * np.where(at_period, 1.0, half)))
+    return np.where(at_period, limit, np.sin(n * x / 2) / (n * np.where(at_period, 1.0, half)))
 
 
 def sinc(x: Numeric) -> Any:
@@ -116,7 +117,8 @@ def sinc(x: Numeric) -> Any:
 def _derivative(function: str, lower: float, upper: float) -> Any:
     """The n-th derivative of a Bessel function by its argument, from those of neighbouring orders."""
 
-    def derivative(v: Numeric, z: Numeric, n: int = 1) -> Any:
+    def derivative(v: Any, z: Numeric, n: int = 1) -> Any:
+        z = double(z)
         if n == 0:
             return getattr(scipy_module("special"), function)(v, z)
         return lower * derivative(v - 1, z, n - 1) + upper * derivative(v + 1, z, n - 1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import floating, grouped
-from tinygraph.scipy.passing import passed_on, scipy_module
+from tinygraph.scipy.passing import double, passed_on, scipy_module
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -33,7 +33,8 @@ class _Distribution:
     """Densities by a standard log density of z (and shape parameters), with location and scale.
 
     `support` says of z where the density is not zero; `standard` is a z inside, where formulas are evaluated instead of
-    outside.
+    outside. `valid` says which shape parameters there are, positive ones if nothing else is said; of others everything
+    is NaN, as of a scale that is not positive.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class _Distribution:
         cdf: Callable[..., Any] | None = None,
         logcdf: Callable[..., Any] | None = None,
         discrete: bool = False,
+        valid: Callable[..., Any] | None = None,
     ) -> None:
         self.name, self.shapes, self.discrete = name, shapes, discrete
         self._density, self._support, self._standard = density, support, standard
-        self._cdf, self._logcdf = cdf, logcdf
+        self._cdf, self._logcdf, self._valid = cdf, logcdf, valid
 
     def __getattr__(self, name: str) -> Any:
         return getattr(getattr(scipy_module("stats"), self.name), name)
@@ -60,16 +62,29 @@ class _Distribution:
         values: dict[str, Any] = {"loc": 0.0, "scale": 1.0} | dict(zip(names, given, strict=False)) | named
         shapes = [floating(values[name]) for name in names[:-2]]
         loc, scale = values["loc"], values["scale"]
-        z = (floating(x) - loc) / (1.0 if self.discrete else scale)
-        inside = None if self._support is None else self._support(z, *shapes)
-        z = z if inside is None else np.where(inside, z, self._standard)
-        return z, shapes, scale, inside
+        given = (double(x) - loc) / (1.0 if self.discrete else scale)
+        inside = None if self._support is None else self._support(given, *shapes)
+        z = given if inside is None else np.where(inside, given, self._standard)
+        return z, shapes, scale, inside, given
+
+    def _defined(self, found: Any, given: Numeric, scale: Numeric, shapes: list[Any]) -> Any:
+        """A result, and NaN where z is or parameters have no meaning."""
+        wrong: Any = np.isnan(given)
+        if not self.discrete:
+            wrong = np.logical_or(wrong, np.logical_not(np.greater(scale, 0)))
+        if self._valid is not None:
+            wrong = np.logical_or(wrong, np.logical_not(self._valid(*shapes)))
+        else:
+            for shape in shapes:
+                wrong = np.logical_or(wrong, np.logical_not(np.greater(shape, 0)))
+        return np.where(wrong, np.nan, found)
 
     def _logarithm(self, x: Numeric, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        z, shapes, scale, inside = self._arguments(x, given, named)
+        z, shapes, scale, inside, apart = self._arguments(x, given, named)
         found = self._density(z, *shapes)
         found = found if self.discrete else found - np.log(scale)
-        return found if inside is None else np.where(inside, found, -np.inf)
+        found = found if inside is None else np.where(inside, found, -np.inf)
+        return self._defined(found, apart, scale, shapes)
 
     def logpdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The logarithm of the density, -inf outside of the support."""
@@ -87,19 +102,18 @@ class _Distribution:
             raise NumpyFunctionError(
                 f"scipy.stats.{self.name}.cdf has no derivative here: pass tensor.detach() to SciPy's"
             )
-        z, shapes, _, inside = self._arguments(x, args, options)
+        z, shapes, scale, inside, given = self._arguments(x, args, options)
         found = self._cdf(z, *shapes)
-        if inside is None:
-            return found
-        outside, _, _, _ = _Distribution(self.name, self._density, self.shapes)._arguments(x, args, options)
-        return np.where(inside, found, np.where(outside > self._standard, 1.0, 0.0))
+        if inside is not None:
+            found = np.where(inside, found, np.where(given > self._standard, 1.0, 0.0))
+        return self._defined(found, given, scale, shapes)
 
     def logcdf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The logarithm of the distribution function."""
         if self._logcdf is None:
             return np.log(self.cdf(x, *args, **options))
-        z, shapes, _, _ = self._arguments(x, args, options)
-        return self._logcdf(z, *shapes)
+        z, shapes, scale, _, given = self._arguments(x, args, options)
+        return self._defined(self._logcdf(z, *shapes), given, scale, shapes)
 
     def sf(self, x: Numeric, *args: object, **options: object) -> Any:
         """The survival function, 1 - cdf."""
@@ -134,6 +148,21 @@ def _choices(n: Any, k: Numeric) -> Any:
     return _lgamma(n + 1) - _lgamma(k + 1) - _lgamma(n - k + 1)
 
 
+def _student(z: Numeric, v: Any) -> Any:
+    normal = np.isinf(v)  # its limit
+    v = np.where(normal, 1.0, v)
+    found = np.log(_special().poch(v / 2, 0.5)) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(z * z / v)
+    return np.where(normal, -0.5 * z * z - _ROOT, found)
+
+
+def _share(p: Numeric) -> Any:
+    return np.logical_and(np.greater_equal(p, 0), np.less_equal(p, 1))
+
+
+def _positive_share(p: Numeric) -> Any:
+    return np.logical_and(np.greater(p, 0), np.less_equal(p, 1))
+
+
 norm = _Distribution(
     "norm",
     lambda z: -0.5 * z * z - _ROOT,
@@ -165,9 +194,7 @@ chi2 = _Distribution(
 )
 t = _Distribution(
     "t",
-    lambda z, v: (
-        _lgamma((v + 1) / 2) - _lgamma(v / 2) - np.log(v * np.pi) / 2 - (v + 1) / 2 * np.log1p(z * z / v)
-    ),
+    _student,
     1,
     cdf=lambda z, v: _special().stdtr(v, z),
 )
@@ -182,7 +209,9 @@ f = _Distribution(
     cdf=lambda z, m, n: _special().fdtr(m, n, z),
 )  # fmt: skip
 cauchy = _Distribution(
-    "cauchy", lambda z: -np.log(np.pi) - np.log1p(z * z), cdf=lambda z: 0.5 + np.arctan(z) / np.pi
+    "cauchy",
+    lambda z: -np.log(np.pi) - 2 * np.log(np.hypot(1.0, z)),
+    cdf=lambda z: 0.5 + np.arctan(z) / np.pi,
 )
 laplace = _Distribution(
     "laplace",
@@ -220,7 +249,10 @@ weibull_min = _Distribution(
 gumbel_r = _Distribution("gumbel_r", lambda z: -z - np.exp(-z), cdf=lambda z: np.exp(-np.exp(-z)))
 gumbel_l = _Distribution("gumbel_l", lambda z: z - np.exp(z), cdf=lambda z: -np.expm1(-np.exp(z)))
 rayleigh = _Distribution(
-    "rayleigh", lambda z: np.log(z) - z * z / 2, support=_positive, cdf=lambda z: -np.expm1(-z * z / 2)
+    "rayleigh",
+    lambda z: np.log(z) - z * z / 2,
+    support=lambda z: (z > 0) & (z < np.inf),
+    cdf=lambda z: -np.expm1(-z * z / 2),
 )
 halfnorm = _Distribution(
     "halfnorm",
@@ -237,11 +269,20 @@ invgamma = _Distribution(
 )
 gennorm = _Distribution("gennorm", lambda z, b: np.log(b / 2) - _lgamma(1 / b) - np.absolute(z) ** b, 1)
 vonmises = _Distribution(
-    "vonmises", lambda z, k: k * np.cos(z) - np.log(2 * np.pi) - np.log(_special().i0e(k)) - k, 1
+    "vonmises",
+    lambda z, k: k * np.cos(z) - np.log(2 * np.pi) - np.log(_special().i0e(k)) - k,
+    1,
+    valid=lambda k: np.greater_equal(k, 0),
 )
 
 poisson = _Distribution(
-    "poisson", lambda k, mu: _xlogy(k, mu) - mu - _lgamma(k + 1), 1, _count, 1.0, discrete=True
+    "poisson",
+    lambda k, mu: _xlogy(k, mu) - mu - _lgamma(k + 1),
+    1,
+    _count,
+    1.0,
+    discrete=True,
+    valid=lambda mu: np.greater_equal(mu, 0),
 )
 bernoulli = _Distribution(
     "bernoulli",
@@ -250,6 +291,7 @@ bernoulli = _Distribution(
     lambda k, p: (k == 0) | (k == 1),
     1.0,
     discrete=True,
+    valid=_share,
 )
 binom = _Distribution(
     "binom",
@@ -258,6 +300,7 @@ binom = _Distribution(
     lambda k, n, p: _count(k) & (k <= n),
     0.0,
     discrete=True,
+    valid=lambda n, p: np.logical_and(np.greater_equal(n, 0), _share(p)),
 )
 geom = _Distribution(
     "geom",
@@ -266,6 +309,7 @@ geom = _Distribution(
     lambda k, p: _count(k) & (k >= 1),
     1.0,
     discrete=True,
+    valid=_positive_share,
 )
 nbinom = _Distribution(
     "nbinom",
@@ -274,6 +318,7 @@ nbinom = _Distribution(
     _count,
     0.0,
     discrete=True,
+    valid=lambda n, p: np.logical_and(np.greater(n, 0), _positive_share(p)),
 )
 
 

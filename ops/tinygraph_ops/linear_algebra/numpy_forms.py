@@ -14,6 +14,7 @@ from tinygraph.plugin import (
     detached,
     floating,
     form,
+    in_rows,
     known,
     operand,
     ops,
@@ -66,7 +67,7 @@ def cross(a: Numeric, b: Numeric, axisa: int = -1, axisb: int = -1, axisc: int =
     third = a1 * b2 - a2 * b1
     if flat:
         return third
-    return np.moveaxis(np.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, third], axis=-1), -1, axisc)
+    return np.moveaxis(in_rows(np.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, third], axis=-1)), -1, axisc)
 
 
 @form(_linalg.cross)

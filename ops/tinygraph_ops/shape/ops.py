@@ -318,7 +318,7 @@ def cast(x: Array, *, dtype: DTypeLike) -> Any:
     return array.astype(_numeric(dtype), copy=False)
 
 
-@cast.emit(bools=True)
+@cast.emit(bools=True, integers=True)
 def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
     """One conversion."""
     return code.cast(x, np.dtype(dtype).name)

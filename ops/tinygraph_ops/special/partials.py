@@ -7,9 +7,11 @@ Digital Library of Mathematical Functions (DLMF) and the definitions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import log, pi, sqrt
+from collections.abc import Callable, Sequence
+from math import comb, factorial, log, pi, sqrt
 from typing import Any
+
+import numpy as np
 
 from tinygraph.plugin import Numeric, ops
 
@@ -35,6 +37,45 @@ def _unless(
 
 def _at_zero(limit: float, formula: Callable[[Any], Any], x: Numeric) -> Any:
     return _unless(ops.equal(x, 0), limit, formula, x)
+
+
+def _near_zero(coefficients: Sequence[float], formula: Callable[[Any], Any], x: Numeric, reach: float) -> Any:
+    """A formula of x, and a power series up to `reach`, where the formula takes away what it has just added."""
+    near = ops.less(absolute(x), reach)
+    inside = ops.where(near, x, 0.0)
+    series: Any = 0.0 * inside
+    for coefficient in reversed(coefficients):
+        series = series * inside + coefficient
+    return ops.where(near, series, formula(ops.where(near, 1.0, x)))
+
+
+# of (x exp(x) - expm1(x)) / x^2
+_SLOPE_OF_EXPREL = [(k + 1) / factorial(k + 2) for k in range(16)]
+# of (x / (1 + x) - log1p(x)) / x^2
+_SLOPE_OF_LOG = [(-1) ** (k + 1) * (k + 1) / (k + 2) for k in range(16)]
+# complete elliptic integrals (DLMF 19.5.1 and 19.5.2), differentiated
+_SQUARES = [pi / 2 * (comb(2 * n, n) / 4**n) ** 2 for n in range(20)]
+_SLOPE_OF_K = [n * _SQUARES[n] for n in range(1, 20)]
+_SLOPE_OF_E = [n * _SQUARES[n] / (1 - 2 * n) for n in range(1, 20)]
+
+
+def _exprel_slope(x: Numeric) -> Any:
+    return _near_zero(_SLOPE_OF_EXPREL, lambda x: (x * exp(x) - ops.expm1(x)) / (x * x), x, 0.5)
+
+
+def _k_slope(m: Numeric, by_rest: bool = False) -> Any:
+    def formula(m: Any) -> Any:
+        k = f.ellipkm1(1 - m) if by_rest else f.ellipk(m)
+        return (f.ellipe(m) / (1 - m) - k) / (2 * m)
+
+    return _near_zero(_SLOPE_OF_K, formula, m, 0.1)
+
+
+def _slope_near_zero(name: str, m: Numeric, phi: Numeric, formula: Callable[[Any], Any]) -> Any:
+    """A formula by m, and around m = 0 the derivative of an interpolation."""
+    near = ops.less(absolute(m), 0.1)
+    inside = ops.special_slope(phi, ops.where(near, m, 0.0), function=name, operand=1, order=1)
+    return ops.where(near, inside, formula(ops.where(near, 0.5, m)))
 
 
 # -- densities, whose integrals many functions are ---------------------------------------------------------------------
@@ -75,11 +116,13 @@ def _between_orders(name: str, lower: float, upper: float, own: object = 0.0) ->
     return partials
 
 
-def _kelvin(first: str, second: str, sign: int) -> dict[str, Callable[..., Any]]:
-    """w = first + i second solves w'' = i w - w'/x."""
+def _kelvin(first: str, second: str, sign: int, limit: float = np.nan) -> dict[str, Callable[..., Any]]:
+    """w = first + i second solves w'' = i w - w'/x, with the limit of first'/x at 0."""
     return {
         first: lambda y, x: (getattr(f, f"{first}p")(x),),
-        f"{first}p": lambda y, x: (-sign * getattr(f, second)(x) - y / x,),
+        f"{first}p": lambda y, x: (
+            -sign * getattr(f, second)(x) - _at_zero(limit, lambda x: getattr(f, f"{first}p")(x) / x, x),
+        ),
     }
 
 
@@ -121,14 +164,86 @@ def _voigt(y: Numeric, x: Numeric, sigma: Any, gamma: Any) -> Any:
 
 
 def _elliptic_of_first_kind(y: Numeric, phi: Any, m: Any) -> Any:
-    inside = root(1 - m * ops.square(sine(phi)))
-    by_m = f.ellipeinc(phi, m) / (2 * m * (1 - m)) - y / (2 * m) - sine(2 * phi) / (4 * (1 - m) * inside)
-    return 1 / inside, by_m
+    def by_m(m: Any) -> Any:
+        inside = root(1 - m * ops.square(sine(phi)))
+        rest = sine(2 * phi) / (4 * (1 - m) * inside)
+        return f.ellipeinc(phi, m) / (2 * m * (1 - m)) - f.ellipkinc(phi, m) / (2 * m) - rest
+
+    return 1 / root(1 - m * ops.square(sine(phi))), _slope_near_zero("ellipkinc", m, phi, by_m)
 
 
-def _inverse_box_cox(y: Numeric, x: Numeric, power: Any) -> Any:
-    inner = power * x + 1
-    return ops.power(y, 1 - power), y * (x / (power * inner) - ln(inner) / ops.square(power))
+def _elliptic_of_second_kind(y: Numeric, phi: Any, m: Any) -> Any:
+    def by_m(m: Any) -> Any:
+        return (f.ellipeinc(phi, m) - f.ellipkinc(phi, m)) / (2 * m)
+
+    return root(1 - m * ops.square(sine(phi))), _slope_near_zero("ellipeinc", m, phi, by_m)
+
+
+def _box_cox(x: Any, logarithm: Any, power: Any) -> Any:
+    """Of expm1(power log x) / power."""
+    return ops.power(x, power - 1), ops.square(logarithm) * _exprel_slope(power * logarithm)
+
+
+def _inverse_box_cox(y: Numeric, x: Any, power: Any) -> Any:
+    """Of exp(log1p(power x) / power)."""
+    slope = _near_zero(_SLOPE_OF_LOG, lambda u: (u / (1 + u) - ops.log1p(u)) / (u * u), power * x, 0.05)
+    return ops.power(y, 1 - power), y * ops.square(x) * slope
+
+
+def _is_pole(x: Any) -> Any:
+    """Where the gamma function has its poles: 0, -1, -2 ..."""
+    return ops.logical_and(ops.less_equal(x, 0), ops.equal(x, ops.floor(x)))
+
+
+def _rgamma_slope(x: Any) -> Any:
+    """Of 1 / gamma(x), by the reflection formula (DLMF 5.5.3) on the left, where psi has poles."""
+    left = ops.less(x, 0.5)
+    mirrored, angle = 1 - ops.where(left, x, 0.0), pi * ops.where(left, x, 0.0)
+    reflected = f.gamma(mirrored) * (cosine(angle) - f.psi(mirrored) * sine(angle) / pi)
+    right = ops.where(left, 1.0, x)
+    return ops.where(left, reflected, -f.rgamma(right) * f.psi(right))
+
+
+def _pochhammer(y: Numeric, z: Any, m: Any) -> Any:
+    """Of gamma(z + m) / gamma(z), which passes through zero where gamma(z) has poles."""
+    by_z = _unless(_is_pole(z), f.gamma(z + m) * _rgamma_slope(z), lambda z: y * (f.psi(z + m) - f.psi(z)), z)
+    return by_z, y * f.psi(z + m)
+
+
+def _binomial(y: Numeric, n: Any, k: Any) -> Any:
+    """Of gamma(n + 1) / (gamma(k + 1) gamma(n - k + 1)), which passes through zero where those have poles."""
+    lower, rest = k + 1, n - k + 1
+    pole = ops.logical_or(_is_pole(lower), _is_pole(rest))
+    both = f.gamma(n + 1) * f.rgamma(lower) * _rgamma_slope(rest)
+    by_k = f.gamma(n + 1) * _rgamma_slope(lower) * f.rgamma(rest) - both
+    lower, rest = (ops.where(pole, 1.0, one) for one in (lower, rest))
+    return (
+        ops.where(pole, f.psi(n + 1) * y + both, y * (f.psi(n + 1) - f.psi(rest))),
+        ops.where(pole, by_k, y * (f.psi(rest) - f.psi(lower))),
+    )
+
+
+def _spherical(name: str, sign: int) -> Callable[..., Any]:
+    """(2n + 1) f_n' = n f_(n-1) + sign (n + 1) f_(n+1), which is regular at 0 (DLMF 10.51.2, 10.51.5)."""
+
+    def partials(y: Numeric, n: Any, x: Numeric) -> Any:
+        function = getattr(f, name)
+        below = n * function(ops.where(ops.equal(n, 0), 0, n - 1), x)
+        return None, (below + sign * (n + 1) * function(n + 1, x)) / (2 * n + 1)
+
+    return partials
+
+
+def _kolmogorov(y: Numeric, x: Any) -> Any:
+    """Below 0.1 the function is 1, but for 1e-53."""
+    return (
+        _unless(
+            ops.less(x, 0.1),
+            0.0,
+            lambda x: ops.special_slope(x, function="kolmogorov", operand=0, order=1),
+            x,
+        ),
+    )
 
 
 PARTIALS: dict[str, Callable[..., Any]] = {
@@ -140,7 +255,7 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "cbrt": lambda y, x: (1 / (3 * y * y),),
     "cosm1": lambda y, x: (-sine(x),),
     "powm1": lambda y, x, p: (p * ops.power(x, p - 1), (y + 1) * ln(x)),
-    "exprel": lambda y, x: (_at_zero(0.5, lambda x: (exp(x) - f.exprel(x)) / x, x),),
+    "exprel": lambda y, x: (_exprel_slope(x),),
     "expit": lambda y, x: (y * f.expit(-x),),
     "log_expit": lambda y, x: (f.expit(-x),),
     "logit": lambda y, x: (1 / (x * (1 - x)),),
@@ -149,8 +264,8 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "kl_div": lambda y, p, q: (ln(p / q), 1 - p / q),
     "xlogy": lambda y, x, z: (ln(z), ops.where(ops.equal(x, 0), 0, x / z)),
     "xlog1py": lambda y, x, z: (ops.log1p(z), ops.where(ops.equal(x, 0), 0, x / (1 + z))),
-    "boxcox": lambda y, x, p: (ops.power(x, p - 1), (ops.power(x, p) * ln(x) - y) / p),
-    "boxcox1p": lambda y, x, p: (ops.power(1 + x, p - 1), (ops.power(1 + x, p) * ops.log1p(x) - y) / p),
+    "boxcox": lambda y, x, p: _box_cox(x, ln(x), p),
+    "boxcox1p": lambda y, x, p: _box_cox(1 + x, ops.log1p(x), p),
     "inv_boxcox": _inverse_box_cox,
     "inv_boxcox1p": lambda y, x, p: _inverse_box_cox(y + 1, x, p),
     "huber": lambda y, d, r: (
@@ -171,14 +286,14 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "gamma": lambda y, x: (y * f.psi(x),),
     "gammaln": lambda y, x: (f.psi(x),),
     "loggamma": lambda y, x: (f.psi(x),),
-    "rgamma": lambda y, x: (-y * f.psi(x),),
+    "rgamma": lambda y, x: (_rgamma_slope(x),),
     "psi": lambda y, x: (f.zeta(2.0, x),),
     "zeta": lambda y, s, q: (None, -s * f.zeta(s + 1, q)),
     "polygamma": lambda y, n, x: (None, f.polygamma(n + 1, x)),
     "beta": lambda y, a, b: (y * (f.psi(a) - f.psi(a + b)), y * (f.psi(b) - f.psi(a + b))),
     "betaln": lambda y, a, b: (f.psi(a) - f.psi(a + b), f.psi(b) - f.psi(a + b)),
-    "poch": lambda y, z, m: (y * (f.psi(z + m) - f.psi(z)), y * f.psi(z + m)),
-    "binom": lambda y, n, k: (y * (f.psi(n + 1) - f.psi(n - k + 1)), y * (f.psi(n - k + 1) - f.psi(k + 1))),
+    "poch": _pochhammer,
+    "binom": _binomial,
     # distributions
     "gammainc": _integral(_gamma_density),
     "gammaincc": _integral(_gamma_density, -1),
@@ -244,11 +359,11 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "i0": lambda y, x: (f.i1(x),),
     "i1": lambda y, x: ((f.i0(x) + f.iv(2, x)) / 2,),
     "i0e": lambda y, x: (f.i1e(x) - ops.sign(x) * y,),
-    "i1e": lambda y, x: ((f.i0e(x) + f.ive(2, x)) / 2 - ops.sign(x) * y,),
+    "i1e": lambda y, x: (f.i0e(x) - _at_zero(0.5, lambda x: f.i1e(x) / x, x) - ops.sign(x) * y,),
     "k0": lambda y, x: (-f.k1(x),),
     "k1": lambda y, x: (-(f.k0(x) + f.kv(2, x)) / 2,),
     "k0e": lambda y, x: (y - f.k1e(x),),
-    "k1e": lambda y, x: (y - (f.k0e(x) + f.kve(2, x)) / 2,),
+    "k1e": lambda y, x: (y - f.k0e(x) - y / x,),
     "jv": _between_orders("jv", 0.5, -0.5),
     "jve": _between_orders("jve", 0.5, -0.5),
     "yv": _between_orders("yv", 0.5, -0.5),
@@ -263,9 +378,9 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "hankel2": _between_orders("hankel2", 0.5, -0.5),
     "hankel1e": _between_orders("hankel1e", 0.5, -0.5, -1j),
     "hankel2e": _between_orders("hankel2e", 0.5, -0.5, 1j),
-    "spherical_jn": lambda y, n, x: (None, n / x * y - f.spherical_jn(n + 1, x)),
+    "spherical_jn": _spherical("spherical_jn", -1),
     "spherical_yn": lambda y, n, x: (None, n / x * y - f.spherical_yn(n + 1, x)),
-    "spherical_in": lambda y, n, x: (None, n / x * y + f.spherical_in(n + 1, x)),
+    "spherical_in": _spherical("spherical_in", 1),
     "spherical_kn": lambda y, n, x: (None, n / x * y - f.spherical_kn(n + 1, x)),
     "struve": lambda y, v, x: (None, f.struve(v - 1, x) - v / x * y),
     "modstruve": lambda y, v, x: (None, f.modstruve(v - 1, x) - v / x * y),
@@ -274,22 +389,21 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "itj0y0": lambda y, x: ((f.j0(x),), (f.y0(x),)),
     "itstruve0": lambda y, x: (f.struve(0, x),),
     "itmodstruve0": lambda y, x: (f.modstruve(0, x),),
-    **_kelvin("ber", "bei", 1),
-    **_kelvin("bei", "ber", -1),
+    **_kelvin("ber", "bei", 1, 0.0),
+    **_kelvin("bei", "ber", -1, 0.5),
     **_kelvin("ker", "kei", 1),
     **_kelvin("kei", "ker", -1),
     "pbdv": lambda y, v, x: ((None, y[1]), (None, (x * x / 4 - v - 0.5) * y[0])),
     "pbvv": lambda y, v, x: ((None, y[1]), (None, (x * x / 4 - v - 0.5) * y[0])),
     "pbwa": lambda y, a, x: ((None, y[1]), (None, (a - x * x / 4) * y[0])),
     # elliptic integrals and functions (DLMF 19.4, 22.13)
-    "ellipk": lambda y, m: (_at_zero(pi / 8, lambda m: (f.ellipe(m) / (1 - m) - f.ellipk(m)) / (2 * m), m),),
-    "ellipkm1": lambda y, p: (-(f.ellipe(1 - p) / p - y) / (2 * (1 - p)),),
-    "ellipe": lambda y, m: (_at_zero(-pi / 8, lambda m: (f.ellipe(m) - f.ellipk(m)) / (2 * m), m),),
-    "ellipkinc": _elliptic_of_first_kind,
-    "ellipeinc": lambda y, phi, m: (
-        root(1 - m * ops.square(sine(phi))),
-        (y - f.ellipkinc(phi, m)) / (2 * m),
+    "ellipk": lambda y, m: (_k_slope(m),),
+    "ellipkm1": lambda y, p: (-_k_slope(1 - p, by_rest=True),),
+    "ellipe": lambda y, m: (
+        _near_zero(_SLOPE_OF_E, lambda m: (f.ellipe(m) - f.ellipk(m)) / (2 * m), m, 0.1),
     ),
+    "ellipkinc": _elliptic_of_first_kind,
+    "ellipeinc": _elliptic_of_second_kind,
     "ellipj": lambda y, u, m: (
         (y[1] * y[2], None),
         (-y[0] * y[2], None),
@@ -299,7 +413,7 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     # integrals and scaled solutions (Zhang and Jin, "Computation of Special Functions")
     "it2i0k0": lambda y, x: ((_at_zero(0.0, lambda x: (f.i0(x) - 1) / x, x),), (-f.k0(x) / x,)),
     "it2j0y0": lambda y, x: ((_at_zero(0.0, lambda x: (1 - f.j0(x)) / x, x),), (-f.y0(x) / x,)),
-    "it2struve0": lambda y, x: (-f.struve(0, x) / x,),
+    "it2struve0": lambda y, x: (_at_zero(-2 / pi, lambda x: -f.struve(0, x) / x, x),),
     "itairy": lambda y, x: ((f.airy(x)[0],), (f.airy(x)[2],), (f.airy(-x)[0],), (f.airy(-x)[2],)),
     "airye": lambda y, x: (
         (y[1] + root(x) * y[0],),
@@ -319,7 +433,8 @@ PARTIALS: dict[str, Callable[..., Any]] = {
     "kolmogi": lambda y, p: (1 / ops.special_slope(y, function="kolmogorov", operand=0, order=1),),
     "log_wright_bessel": lambda y, a, b, x: (None, None, f.wright_bessel(a, a + b, x) / exp(y)),
     # no closed form by any operand: see slopes.py
-    **dict.fromkeys(("kolmogorov", "zetac"), _unknown(1)),
+    "kolmogorov": _kolmogorov,
+    "zetac": _unknown(1),
     **dict.fromkeys(("agm", "elliprc", "mathieu_a", "mathieu_b"), _unknown(2)),
     **dict.fromkeys(("elliprd", "elliprf", "elliprg", "chndtr", "nctdtr", "besselpoly"), _unknown(3)),
     **dict.fromkeys(("elliprj", "ncfdtr"), _unknown(4)),

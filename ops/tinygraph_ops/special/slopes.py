@@ -25,18 +25,24 @@ class Domain(NamedTuple):
         below: and above this one.
         poles: whether it has poles at 0, -1, -2 ...
         wide: whether what it does is as wide as the root of the operand, as for distributions.
+        homogeneous: whether it is as wide as the operand itself.
+        pole: where else it has one.
     """
 
     above: float = -np.inf
     below: float = np.inf
     poles: bool = False
     wide: bool = False
+    homogeneous: bool = False
+    pole: float = np.inf
 
     def radius(self, x: Numeric) -> Any:
         """How far from x the points reach."""
-        room = np.minimum(x - self.above, self.below - x) / 4
+        room = np.minimum(np.minimum(x - self.above, self.below - x), np.abs(x - self.pole)) / 4
         if self.poles:
             room = np.minimum(room, np.where(x > 0, x, np.abs(x - np.round(x))) / 4)
+        if self.homogeneous:
+            return room
         reach = 0.5 * np.sqrt(1 + np.abs(x)) if self.wide else 0.5
         return np.minimum(room, reach)
 
@@ -68,11 +74,14 @@ DOMAINS: dict[str, dict[int, Domain]] = {
     "eval_jacobi": {1: Domain(above=-1.0), 2: Domain(above=-1.0)},
     "ellipj": {1: Domain(0.0, 1.0)},
     "kolmogorov": {0: _POSITIVE},
-    "zetac": {0: Domain(above=1.0)},
-    **{name: dict.fromkeys(range(count), _POSITIVE) for name, count in (
-        ("agm", 2), ("elliprc", 2), ("elliprd", 3), ("elliprf", 3), ("elliprg", 3), ("elliprj", 4), ("ncfdtr", 4),
-        ("besselpoly", 3), ("log_wright_bessel", 2),
+    "zetac": {0: Domain(pole=1.0)},
+    **{name: dict.fromkeys(range(count), Domain(above=0.0, homogeneous=True)) for name, count in (
+        ("agm", 2), ("elliprc", 2), ("elliprd", 3), ("elliprf", 3), ("elliprg", 3), ("elliprj", 4),
     )},
+    **{name: dict.fromkeys(range(count), _POSITIVE) for name, count in (("ncfdtr", 4), ("log_wright_bessel", 2))},
+    "besselpoly": {0: _POSITIVE, 1: Domain(above=-1.0), 2: Domain(above=-1.0)},
+    "ellipkinc": {1: Domain(below=1.0)},
+    "ellipeinc": {1: Domain(below=1.0)},
     "chndtr": {0: _POSITIVE, 1: _SHAPE, 2: _POSITIVE},
     "nctdtr": {0: _SHAPE, 1: _ANY, 2: _ANY},
     **{name: {1: _ANY} for name in ("mathieu_a", "mathieu_b", "mathieu_cem", "mathieu_sem")},

@@ -93,7 +93,7 @@ def meshgrid(*xi: object, copy: bool = True, sparse: bool = False, indexing: str
         grids = [np.swapaxes(grid, 0, 1) for grid in grids]
     if not sparse:
         grids = list(FORMS[np.broadcast_arrays](*grids))
-    return tuple(np.copy(grid) if copy else grid for grid in grids)
+    return tuple(grid.copy() if copy else grid for grid in grids)
 
 
 @form(np.resize)
