@@ -2,8 +2,9 @@
 
 python -m benchmarks.scaling ["part of a workload's name"] [steps]
 
-Measured first are the model's numbers: computing, by as many processes beside each other that exchange nothing, and
-latency and bandwidth of an all-reduce between two. Then the steps themselves; then predictions for networks.
+Measured first are the model's numbers: computing, by as many processes beside each other that exchange nothing;
+latency, bandwidth and packing of all-reduces between two and four. Then the steps
+themselves; then predictions for networks.
 The batch of all processes together is the workload's. Give it a machine that does nothing else.
 """
 
@@ -44,11 +45,13 @@ def numbers(text: str, pattern: str) -> list[float]:
 
 def main(workload: str = "VGG", steps: str = "40") -> None:
     """Measure and print."""
-    latency, bandwidth = numbers(said(2, "exchanges.py"), r"latency # s, bandwidth # bytes/s")
-    here = Network(latency, bandwidth)
-    print(
-        f"exchanges here: latency {latency * 1e6:.1f} us, bandwidth {bandwidth / 1e9:.2f} GB/s; {os.cpu_count()} cores"
-    )
+    pattern = r"latency # s, bandwidth # bytes/s, packing # bytes/s"
+    found_here = {count: numbers(said(count, "exchanges.py"), pattern) for count in (2, 4)}
+    for count, (latency, bandwidth, packing) in found_here.items():
+        print(
+            f"exchanges of {count} here: latency {latency * 1e6:.1f} us, bandwidth {bandwidth / 1e9:.2f} GB/s, "
+            f"packing {packing / 1e9:.2f} GB/s; {os.cpu_count()} cores"
+        )
     print(
         f"{'processes':>9}{'computing':>12}{'predicted':>12}{'measured':>12}{'ratio':>8}{'speed-up':>10}   limit   (ms)"
     )
@@ -61,7 +64,16 @@ def main(workload: str = "VGG", steps: str = "40") -> None:
             said(count, "processes.py", workload, steps), r"processes, # ms a step, .*, # MB of gradients"
         )
         alone = alone or measured
-        found = predict(count, here, compute=computing / 1e3, gradient_bytes=int(megabytes * 1e6))
+        latency, bandwidth, packing = found_here.get(count, found_here[2])
+        found = predict(
+            count,
+            Network(latency, bandwidth),
+            compute=computing / 1e3,  # of so many processes beside each other: how crowded they are is in it
+            gradient_bytes=int(megabytes * 1e6),
+            backward=0.0,  # cores that compute do not exchange
+            small_exchanges=2,  # the mean of the loss, forward and backward
+            packing_rate=packing,
+        )
         predicted = 1e3 * found.seconds
         print(
             f"{count:>9}{computing:>12.2f}{predicted:>12.2f}{measured:>12.2f}{measured / predicted:>8.2f}"
@@ -70,7 +82,14 @@ def main(workload: str = "VGG", steps: str = "40") -> None:
     print("\na batch for each process, predicted share of the ideal and what limits:")
     for name, network in (("10G", ETHERNET_10G), ("100G", ETHERNET_100G), ("HDR", INFINIBAND_HDR)):
         several = [
-            predict(count, network, compute=alone / 1e3, gradient_bytes=int(megabytes * 1e6))
+            predict(
+                count,
+                network,
+                compute=alone / 1e3,
+                gradient_bytes=int(megabytes * 1e6),
+                small_exchanges=2,
+                packing_rate=found_here[2][2],
+            )
             for count in (8, 32, 128, 1024)
         ]
         print(f"{name:>5}: " + "  ".join(f"{one.efficiency:.0%} {one.limit}" for one in several))

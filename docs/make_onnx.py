@@ -4,6 +4,7 @@ are written."""
 from __future__ import annotations
 
 import importlib
+import re
 import textwrap
 from pathlib import Path
 
@@ -31,13 +32,20 @@ def lists() -> str:
         "Read by a form of their own": own,
         "Read by the function that ONNX's schema gives": by_function,
         "Stand-ins (texts, pictures in files)": set(schemas) - own - by_function,
-        "Of com.microsoft": {name for domain, name in TABLE if domain == "com.microsoft"},
+        "Of com.microsoft, by the package `tinygraph-onnxruntime`": of_package("tinygraph-onnxruntime"),
         "Ops that have a form when they are written": {f"`{name}`" for name in model_writing.FORMS},
     }
     return "\n\n".join(
         textwrap.fill(f"**{title}** ({len(names)}): {', '.join(sorted(names))}.", 140, break_on_hyphens=False)
         for title, names in parts.items()
     )
+
+
+def of_package(folder: str) -> set[str]:
+    """The operators that the ops of a package under `examples/plugins` stand for."""
+    path = PAGE.parents[1] / "examples" / "plugins" / folder
+    text = "".join(one.read_text(encoding="utf-8") for one in path.glob("*/*.py"))
+    return set(re.findall(r'"com\.microsoft::(\w+)"', text))
 
 
 def page(text: str) -> str:

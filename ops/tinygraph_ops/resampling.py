@@ -215,8 +215,8 @@ def _neighbours(
             centres = np.maximum(centres, 0)
     before = np.floor(centres).astype(np.intp)
     share = centres - before
-    for offset, factor in (_cubic(share) if mode == "cubic" else {0: 1 - share, 1: share}).items():
-        yield np.clip(before + offset, 0, old - 1), factor
+    for offset, weights in (_cubic(share) if mode == "cubic" else {0: 1 - share, 1: share}).items():
+        yield np.clip(before + offset, 0, old - 1), weights
 
 
 def _cubic(t: Array, a: float = -0.75) -> dict[int, Array]:

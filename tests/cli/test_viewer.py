@@ -160,3 +160,52 @@ def test_view_serves_pages_and_opens_what_is_dropped(
         assert asked(address, None, **headers)[0] == 403
     assert asked(f"{server.address}open?name=a.json", dropped, Origin="http://example.org")[0] == 403
     assert asked(f"{server.address}../etc/passwd")[0] in (403, 404)
+
+
+@pytest.fixture
+def onnx_network(network: nn.Module, tmp_path: Path) -> nn.Module:
+    """The classifier as model.onnx, for any number of images, with the name that ONNX gives its input."""
+    pytest.importorskip("onnx", reason="the package onnx is not installed")
+    tg.load(tmp_path / "model.json").save(tmp_path / "model.onnx")
+    return network
+
+
+def test_predict_of_an_onnx_model(run: Run, onnx_network: nn.Module, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((5, 1, 6, 6), np.float32)
+    wanted = onnx_network(images).numpy()
+    np.save("images.npy", images)
+    code, text = run("predict", "model.onnx", "images.npy", "--out", "answers.npz")
+    assert code == 0, text
+    (found,) = tg.load_state("answers.npz").values()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.savez("images.npz", image=images)
+    code, text = run("predict", "model.onnx", "images.npz", "--out", "answers.csv")
+    assert code == 0, text
+    np.testing.assert_allclose(np.loadtxt("answers.csv", delimiter=","), wanted, rtol=1e-5, atol=1e-6)
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {session.get_inputs()[0].name: images})[0]
+    np.testing.assert_allclose(found, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_an_onnx_model_is_drawn_viewed_and_compared(
+    run: Run, server: PageServer, onnx_network: nn.Module, tmp_path: Path
+) -> None:
+    code, text = run("draw", "model.onnx", "page.html")
+    assert code == 0, text
+    assert "N×1×6×6" in Path("page.html").read_text(encoding="utf-8")
+    status, text = asked(server.add(page_of(tmp_path / "model.onnx")))
+    assert (status, "N×1×6×6" in text, 'id="tg-drop"' in text) == (200, True, True)
+    dropped = (tmp_path / "model.onnx").read_bytes()
+    status, text = asked(f"{server.address}open?name=mine.onnx", dropped)
+    assert (status, asked(text)[0]) == (200, 200)
+    status, text = asked(f"{server.address}open?name=mine.onnx", dropped[: len(dropped) // 2])
+    assert (status, text.startswith("mine.onnx")) == (422, True)
+    assert run("diff", "model.onnx", "model.onnx")[0] == 0
+    other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3)).eval()
+    tg.capture(other, np.zeros((2, 1, 6, 6), np.float32)).save(tmp_path / "other.onnx")
+    code, text = run("diff", "model.onnx", "other.onnx")
+    assert (code, "tanh" in text) == (1, True)
+    code, text = run("predict", "other.onnx", "model.onnx")
+    assert code != 0
+    assert "Traceback" not in text

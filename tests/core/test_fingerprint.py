@@ -51,7 +51,7 @@ def images(w, x):
         (lambda w, x: np.where(x, w, 0.0).sum(), np.array([True, False] * 2), lambda x: np.logical_not(x, out=x)),
         (lambda w, x: tg.ops.cross_entropy(w.reshape(2, 2), x).sum(), np.array([0, 1]), lambda x: x.__setitem__(0, 1)),
         (lambda w, x: ((w - x) ** 2 * x).sum(), np.ones(4, np.float32), lambda x: x.__iadd__(1)),
-        (lambda w, x: tg.nn.Linear(4, 1)(w * x).sum(), np.ones((2, 4)), lambda x: x.__setitem__((0, 0), 7)),
+        (lambda w, x: tg.nn.Linear(4, 1, dtype=float)(w * x).sum(), np.ones((2, 4)), lambda x: x.__setitem__((0, 0), 7)),
         (images, np.arange(9.0).reshape(1, 1, 3, 3), lambda x: x.__setitem__((0, 0, 2, 2), 0)),
         (lambda w, x: images(w, x[None, None]), np.ones((3, 3)), lambda x: x.__setitem__((2, 2), 0)),
         (lambda w, x: (w * (1 + 1j) * x).real.sum(), np.ones(4, complex), lambda x: x.__imul__(-1)),
@@ -67,7 +67,7 @@ def test_whatever_is_kept_is_watched(compute, array, change):
 
 
 def test_a_batch_given_to_a_module_is_watched_and_so_are_views_of_it():
-    layers = tg.nn.Sequential(tg.nn.Flatten(), tg.nn.Linear(6, 2))
+    layers = tg.nn.Sequential(tg.nn.Flatten(), tg.nn.Linear(6, 2, dtype=float))
     batch = np.ones((4, 2, 3))
     for change in (lambda: batch[3].fill(2), lambda: batch.T[0].fill(5)):
         loss = layers(batch).sum()

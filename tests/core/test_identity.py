@@ -118,7 +118,7 @@ def test_a_module_called_norm_is_no_composite():
     class Model(tg.nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm = tg.nn.Linear(2, 2)
+            self.norm = tg.nn.Linear(2, 2, dtype=float)
 
         def forward(self, x):
             return np.linalg.norm(self.norm(x))
@@ -138,7 +138,7 @@ def test_files_keep_what_is_a_composite(tmp_path):
     class Model(tg.nn.Module):
         def __init__(self):
             super().__init__()
-            self.norm = tg.nn.Linear(2, 2)
+            self.norm = tg.nn.Linear(2, 2, dtype=float)
 
         def forward(self, x):
             return np.linalg.norm(self.norm(x))

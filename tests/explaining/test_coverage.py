@@ -58,7 +58,7 @@ def test_a_model_is_covered_to_third_order():
         tg.nn.Conv2d(1, 2, 3, padding=1), tg.nn.ReLU(), tg.nn.Flatten(), tg.nn.Linear(32, 3)
     )
     loss = tg.nn.functional.cross_entropy
-    graph = tg.capture(lambda x: loss(model(x), np.array([0, 2])), np.zeros((2, 1, 4, 4)))
+    graph = tg.capture(lambda x: loss(model(x), np.array([0, 2])), np.zeros((2, 1, 4, 4), np.float32))
     found = graph.coverage(order=3)
     assert found.ok
     assert found.missing == ()

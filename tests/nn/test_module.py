@@ -124,7 +124,7 @@ def test_deepcopy_makes_independent_parameters_and_keeps_sharing() -> None:
 def test_to_converts_values_and_gradients_and_keeps_identity() -> None:
     model = nn.BatchNorm1d(2)
     weight = model.weight
-    model(np.ones((3, 2), np.float32) * [[1], [2], [4]]).sum().backward()
+    model(np.array([[1, 1], [2, 2], [4, 4]], np.float32)).sum().backward()
     model.double()
     assert model.weight is weight
     assert {state.dtype for state in (weight, weight.grad, model.running_mean)} == {np.dtype(np.float64)}
@@ -136,6 +136,35 @@ def test_to_converts_values_and_gradients_and_keeps_identity() -> None:
         model.to("cuda")
     with pytest.raises(DTypeError, match="int64"):
         model.to(np.int64)
+
+
+LAYERS_AND_INPUTS = [
+    (nn.Linear(2, 3), (4, 2)),
+    (nn.Conv2d(1, 2, 1), (1, 1, 2, 2)),
+    (nn.BatchNorm1d(2), (3, 2)),
+    (nn.LayerNorm(2), (3, 2)),
+    (nn.LSTM(2, 3), (4, 1, 2)),
+    (nn.PReLU(), (3,)),
+    (nn.Sequential(nn.ReLU(), nn.Linear(2, 1)), (3, 2)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS_AND_INPUTS, ids=lambda one: type(one).__name__)
+def test_float64_inputs_into_float32_layers_are_refused(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DTypeError, match=r"float32 parameters .* float64 input .*x\.astype\(np\.float32\)"):
+        layer(np.ones(shape))
+    with pytest.raises(DTypeError, match="float32 parameters"):
+        tg.capture(layer, np.ones(shape))
+    with pytest.raises(DTypeError, match="float32 parameters"):
+        tg.compile(layer)(np.ones(shape))
+    found = layer(np.ones(shape, np.float32))
+    assert (found[0] if isinstance(found, tuple) else found).dtype == np.float32
+
+
+def test_float64_models_and_what_has_no_parameters_take_float64() -> None:
+    assert nn.Linear(2, 3).double()(np.ones((1, 2))).dtype == np.float64
+    assert nn.ReLU()(np.ones(2)).dtype == np.float64
+    assert nn.functional.linear(np.ones((1, 2)), np.ones((3, 2), np.float32)).dtype == np.float64
 
 
 def test_dtype_is_float32_unless_given() -> None:

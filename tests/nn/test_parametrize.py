@@ -155,3 +155,106 @@ def test_spectral_norm_bounds_the_largest_singular_value():
     assert np.linalg.svd(weight.numpy(), compute_uv=False)[0] == pytest.approx(1.0, abs=1e-4)
     with pytest.raises(SettingError, match="n_power_iterations=0 must be at least 1"):
         nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2), n_power_iterations=0)
+
+
+SHAPES = [(3, 3), (5, 3), (3, 5)]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("based", [True, False], ids=["based", "plain"])
+@pytest.mark.parametrize("kind", ["matrix_exp", "cayley", "householder"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_orthogonal_weights_are_pytorchs(shape, kind, based):
+    """Values, gradients and names of the state, of the same originals."""
+    torch = pytest.importorskip("torch")
+    theirs, mine = torch.nn.Linear(*shape).double(), nn.Linear(*shape).double()
+    if not based and kind != "householder":
+        with pytest.raises(SettingError, match="use_trivialization=False"):
+            nn.utils.parametrizations.orthogonal(mine, orthogonal_map=kind, use_trivialization=False)
+        return
+    torch.nn.utils.parametrizations.orthogonal(theirs, orthogonal_map=kind, use_trivialization=based)
+    nn.utils.parametrizations.orthogonal(mine, orthogonal_map=kind, use_trivialization=based)
+    with torch.no_grad():  # reflections read the signs of the original's diagonal, which stays as it is
+        original = theirs.parametrizations.weight.original
+        noise = torch.tensor(np.random.default_rng(0).normal(size=original.shape) * 0.5)
+        original.add_(noise * (1 - torch.eye(*original.shape)))
+    state = {key: value.detach().numpy() for key, value in theirs.state_dict().items()}
+    assert {key: value.shape for key, value in mine.state_dict().items()} == {
+        k: v.shape for k, v in state.items()
+    }
+    mine.load_state_dict(state)
+    weight = mine.weight.detach().numpy()
+    np.testing.assert_allclose(weight, theirs.weight.detach().numpy(), atol=1e-12)
+    small = min(shape)
+    product = weight @ weight.T if weight.shape[0] < weight.shape[1] else weight.T @ weight
+    np.testing.assert_allclose(product, np.eye(small), atol=1e-12)
+    x = np.random.default_rng(1).normal(size=(4, shape[0]))
+    (mine(x) ** 3).sum().backward()
+    (theirs(torch.tensor(x)) ** 3).sum().backward()
+    for (key, one), (_, other) in zip(mine.named_parameters(), theirs.named_parameters(), strict=True):
+        np.testing.assert_allclose(one.grad.numpy(), other.grad.numpy(), rtol=1e-8, atol=1e-10, err_msg=key)
+
+
+@pytest.mark.parametrize("kind", ["matrix_exp", "cayley", "householder"])
+def test_an_orthogonal_weight_can_be_set_and_trained(kind):
+    pytest.importorskip("scipy")
+    layer = nn.utils.parametrizations.orthogonal(nn.Linear(2, 2, bias=False), orthogonal_map=kind)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]], np.float32)
+    layer.weight = turn
+    np.testing.assert_allclose(layer.weight.detach().numpy(), turn, atol=1e-6)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        layer(np.eye(2, dtype=np.float32))[0, 1].backward()
+        optimizer.step()
+    weight = layer.weight.detach().numpy()
+    assert not np.allclose(weight, turn, atol=1e-3)
+    np.testing.assert_allclose(weight @ weight.T, np.eye(2), atol=1e-5)
+
+
+def test_reflections_without_a_base_make_the_weight_that_is_set():
+    layer = nn.utils.parametrizations.orthogonal(
+        nn.Linear(2, 3, bias=False), orthogonal_map="householder", use_trivialization=False
+    )
+    wanted = np.array([[0.6, 0.0], [0.8, 0.0], [0.0, -1.0]], np.float32)
+    layer.weight = wanted
+    np.testing.assert_allclose(layer.weight.detach().numpy(), wanted, atol=1e-6)
+    with pytest.raises(SettingError, match="'qr'"):
+        nn.utils.parametrizations.orthogonal(nn.Linear(2, 3), orthogonal_map="qr")
+    with pytest.raises(SettingError, match="two axes"):
+        nn.utils.parametrizations.orthogonal(nn.Linear(2, 3), "bias")
+
+
+def test_a_cached_block_computes_each_parameter_once():
+    calls = []
+
+    class Counted(Doubled):
+        def forward(self, x):
+            calls.append(1)
+            return x * 2
+
+    layer = parametrize.register_parametrization(nn.Linear(2, 2, bias=False), "weight", Counted())
+    x = np.array([[1.0, 10.0]], np.float32)
+    calls.clear()
+    with parametrize.cached():
+        first = layer(layer(x))
+        with parametrize.cached():
+            first.sum().backward()
+        assert len(calls) == 1
+    gradient = layer.parametrizations.weight.original.grad.numpy()
+    layer.zero_grad()
+    layer(layer(x)).sum().backward()
+    assert len(calls) == 3
+    np.testing.assert_array_equal(gradient, layer.parametrizations.weight.original.grad.numpy())
+
+
+def test_cached_values_stay_where_they_were_computed():
+    layer = parametrize.register_parametrization(nn.Linear(2, 2, bias=False), "weight", Doubled())
+    x = np.array([[1.0, 10.0]], np.float32)
+    compiled = tg.compile(lambda x: layer(layer(x)))
+    with parametrize.cached():
+        wanted = layer(layer(x)).detach().numpy()
+        np.testing.assert_allclose(compiled(x).numpy(), wanted, rtol=1e-6)
+        with tg.no_grad():
+            assert not layer.weight.requires_grad
+        assert layer.weight.requires_grad

@@ -28,6 +28,29 @@ def test_a_tree_where_messages_are_slow():
     assert step.limit == "latency"
 
 
+def test_packing_and_small_exchanges_by_hand():
+    # 2 processes of one machine: 4 MB packed at 2 GB/s, 2 * 1/2 of them sent at 1 GB/s, two exchanges of 2 messages
+    step = predict(
+        2,
+        Network(1e-4, 1e9),
+        compute=0.1,
+        gradient_bytes=4_000_000,
+        bucket_bytes=4_000_000,
+        backward=0.0,
+        small_exchanges=2,
+        packing_rate=2e9,
+    )
+    assert step.compute == pytest.approx(0.1 + 2e-3)
+    assert step.waiting == pytest.approx(2e-4 + 4e-3 + 2 * 2e-4)
+    assert step.seconds == pytest.approx(0.1 + 2e-3 + 4.6e-3)
+    alone = predict(
+        1, Network(1e-4, 1e9), compute=0.1, gradient_bytes=4_000_000, small_exchanges=2, packing_rate=2e9
+    )
+    assert alone.seconds == pytest.approx(0.1)
+    with pytest.raises(SettingError, match="above zero"):
+        predict(2, Network(1, 1), compute=1, gradient_bytes=1, packing_rate=0)
+
+
 def test_other_limits():
     alone = predict(1, Network(1e-5, 1e9), compute=0.1, gradient_bytes=8_000_000)
     assert (alone.seconds, alone.efficiency, alone.waiting) == (0.1, 1.0, 0.0)

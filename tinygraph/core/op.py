@@ -26,7 +26,7 @@ from tinygraph.core.source import is_library, is_of_ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import FAMILIES, array_type, forward_types, type_of
 from tinygraph.core.unwatched import unwatched
-from tinygraph.errors import RuleError
+from tinygraph.errors import PluginError, RuleError
 
 if TYPE_CHECKING:
     from tinygraph.core.batching import BatchRule, Family
@@ -981,6 +981,7 @@ class Composite:
     error_samples: tuple[ErrorSample, ...] = ()
     numpy_functions: tuple[Any, ...] = ()
     kind: str = "composite"
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.__doc__ = self.function.__doc__
@@ -1028,6 +1029,7 @@ def composite(
     *,
     name: str | None = ...,
     numpy: object = ...,
+    facts: Mapping[str, Any] = ...,
     samples: Sequence[Sample] = ...,
     error_samples: Sequence[ErrorSample] = ...,
 ) -> Callable[[Callable[..., Any]], Composite]: ...
@@ -1039,13 +1041,21 @@ def composite(
     *,
     name: str | None = None,
     numpy: object = None,
+    facts: Mapping[str, Any] | None = None,
     samples: Sequence[Sample] = (),
     error_samples: Sequence[ErrorSample] = (),
 ) -> Composite | Callable[[Callable[..., Any]], Composite]:
     """Declare a composition of ops under one name.
 
-    `numpy` names a NumPy function with the same arguments as this one. Raises PluginError if the name is taken.
+    `numpy` names a NumPy function with the same arguments as this one. Of `facts` there is one: "onnx", the operator
+    "domain::Name" of ONNX's that it is in files that are read, or several; its settings are their attributes.
+
+    Raises:
+        PluginError: the name is taken, or a fact is not known.
     """
+    unknown = sorted((facts or {}).keys() - {"onnx"})
+    if unknown:
+        raise PluginError(f"a composite has the fact 'onnx' alone, not {', '.join(map(repr, unknown))}")
 
     def declare(function: Callable[..., Any]) -> Composite:
         package = function.__module__.partition(".")[0]
@@ -1057,6 +1067,7 @@ def composite(
             origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
             samples=tuple(samples),
             error_samples=tuple(error_samples),
+            facts=dict(facts or {}),
         )
         registry.declare(declared)
         for stood_for in numpy if isinstance(numpy, tuple | list) else () if numpy is None else (numpy,):

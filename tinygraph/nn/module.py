@@ -25,7 +25,7 @@ from tinygraph.core.tensor import CapturedArray, Tensor
 from tinygraph.core.types import require_plain
 from tinygraph.core.unwatched import unwatched
 from tinygraph.core.views import read_only
-from tinygraph.errors import SettingError, StateDictError, printable
+from tinygraph.errors import DTypeError, SettingError, StateDictError, printable
 from tinygraph.nn.gradient_border import GradientBorder
 from tinygraph.nn.parameter import Parameter, parameter_dtype, require_cpu
 from tinygraph.tracing.facts import same
@@ -43,6 +43,8 @@ _calls = _Calls()
 
 
 _END = object()  # after the last attribute: what is longer or shorter than it was differs there
+_DOUBLE = np.dtype(np.float64)
+_LAYERS = f"{__package__}."  # where the layers of the library are
 
 
 class _Structure:
@@ -97,8 +99,10 @@ class IncompatibleKeys(NamedTuple):
 class Module:
     """Parameters, buffers and child modules with a `forward` method. Subclass it, and call it like a function.
 
-    A call wraps arrays as tensors, so a module always returns tensors. Nodes made in a child's call belong to a group
-    named like the child's path below the outermost module that was called.
+    A call wraps arrays as tensors, so a module always returns tensors. A layer of `tg.nn` with float32 parameters
+    refuses a float64 input with a DTypeError, as PyTorch does; what is outside of layers follows NumPy's promotion.
+    Nodes made in a child's call belong to a group named like the child's path below the outermost module that was
+    called.
 
     >>> class Double(Module):
     ...     def forward(self, x):
@@ -127,6 +131,9 @@ class Module:
                 break
         if kwargs:
             kwargs = {name: _wrapped(x, name) for name, x in kwargs.items()}
+        first = args[0] if args else next(iter(kwargs.values()), None)
+        if first.__class__ is Tensor and first.dtype == _DOUBLE:
+            self._check_width(first)
         capture = modes.current.capture
         if capture is not None:
             capture.with_tensors = True
@@ -151,6 +158,18 @@ class Module:
                 return self.forward(*args, **kwargs)
         finally:
             _calls.depth -= 1
+
+    def _check_width(self, x: Tensor) -> None:
+        """Refuse a float64 input where this is a layer with narrower parameters: all behind it would be float64."""
+        if not any(one is not Module and one.__module__.startswith(_LAYERS) for one in type(self).__mro__):
+            return
+        for name, one in self.named_parameters(recurse=False):
+            if one.dtype.kind == "f" and one.dtype.itemsize < _DOUBLE.itemsize:
+                raise DTypeError(
+                    f"{type(self).__name__} has {one.dtype} parameters ({name}) and got a float64 input of shape "
+                    f"{x.shape}, with which all behind it would be float64: give it x.astype(np.{one.dtype}), or make "
+                    f"the model float64 with model.double()"
+                )
 
     def _wrapped(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments with arrays as input tensors, named like the parameters of `forward`."""

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.modes import modes
 from tinygraph.core.registry import ops
 from tinygraph.core.state import default_generator, read, write
 from tinygraph.core.tensor import Tensor
@@ -30,7 +34,7 @@ class ParametrizationList(Module):
             value = first.right_inverse(value)
         self._several = len(value) if isinstance(value, tuple | list) else 0
         for i, one in enumerate(value if self._several else (value,)):
-            kept = Parameter(np.array(read(one)), requires_grad=original.requires_grad)
+            kept = Parameter(np.array(_array(one)), requires_grad=original.requires_grad)
             self.register_parameter(f"original{i}" if self._several else "original", kept)
         self.append(first)
 
@@ -113,7 +117,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
     _all(module)[tensor_name] = made
     own = type(module)
     place = property(
-        lambda self: self.parametrizations[tensor_name](),
+        lambda self: _value(self.parametrizations[tensor_name]),
         lambda self, value: self.parametrizations[tensor_name].set(value),
     )
     base = own if getattr(own, "_parametrized", False) else type(
@@ -122,6 +126,48 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
     module.__class__ = base
     setattr(base, tensor_name, place)
     return module
+
+
+# What was computed in a `cached` block, by parametrization: the value, and in which capture and with what recording.
+_cached: ContextVar[dict[ParametrizationList, tuple[Any, Any]] | None] = ContextVar("cached", default=None)
+
+
+@contextmanager
+def cached() -> Iterator[None]:
+    """Compute each parametrized parameter once in this block: layers that share it, and loops, read the same tensor.
+
+    What it is computed from must not change inside: an optimizer's step belongs behind the block. Blocks may be nested;
+    the outermost one counts.
+
+    >>> from tinygraph import nn
+    >>> layer = weight_norm(nn.Linear(2, 2))
+    >>> with cached():
+    ...     layer.weight is layer.weight
+    True
+    """
+    if _cached.get() is not None:
+        yield
+        return
+    token = _cached.set({})
+    try:
+        yield
+    finally:
+        _cached.reset(token)
+
+
+def _value(held: ParametrizationList) -> Any:
+    """The parameter, from what a `cached` block keeps if there is one."""
+    known = _cached.get()
+    if known is None:
+        return held()
+    here = (modes.current.capture, modes.current.recording)
+    if held not in known or known[held][0] != here:
+        known[held] = here, held()
+    return known[held][1]
+
+
+def _array(x: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(read(x)) if isinstance(x, Tensor) else np.asarray(x)
 
 
 def _all(module: Module) -> Any:
@@ -258,3 +304,131 @@ def spectral_norm(
         dim = 1 if type(module).__name__.startswith("ConvTranspose") else 0
     made = _SpectralNorm(getattr(module, name), n_power_iterations, dim, eps)
     return register_parametrization(module, name, made.train(module.training))
+
+
+class _Orthogonal(Module):
+    """A matrix with orthonormal columns (rows, if it is wide), made of one without constraints."""
+
+    base: Tensor
+
+    def __init__(self, weight: Tensor, orthogonal_map: str, use_trivialization: bool) -> None:
+        self.orthogonal_map = orthogonal_map
+        self._based = use_trivialization
+        if use_trivialization:
+            *stack, n, k = weight.shape
+            size = max(n, k)
+            self.register_buffer(
+                "base", np.broadcast_to(np.eye(size), (*stack, size, size)).astype(weight.dtype)
+            )
+
+    def forward(self, weight: Numeric) -> Any:
+        wide = weight.shape[-2] < weight.shape[-1]
+        x: Any = np.swapaxes(weight, -1, -2) if wide else weight
+        if self.orthogonal_map == "householder":
+            made = _householder(x)
+        else:
+            made = self._of_skew(x)
+        if self._based:
+            made = ops.copy(self.base) @ made
+        return np.swapaxes(made, -1, -2) if wide else made
+
+    def _of_skew(self, x: Numeric) -> Any:
+        """The first columns of the exponential, or Cayley's transform, of A = X - X' with the lower triangle X."""
+        *stack, n, k = x.shape
+        lower = np.tril(x)
+        if n != k:
+            lower = np.concatenate([lower, np.zeros((*stack, n, n - k), x.dtype)], axis=-1)
+        skew = lower - np.swapaxes(lower, -1, -2)
+        if self.orthogonal_map == "matrix_exp":
+            from tinygraph.scipy.linalg import expm  # SciPy is optional
+
+            return expm(skew)[..., :k]
+        unit = np.eye(n, dtype=x.dtype)
+        return np.linalg.solve(unit - skew * 0.5, unit + skew * 0.5)[..., :k]
+
+    def right_inverse(self, weight: Numeric) -> Any:
+        q = _array(weight)
+        wide = q.shape[-2] < q.shape[-1]
+        tall = np.swapaxes(q, -1, -2) if wide else q
+        *stack, n, k = tall.shape
+        if not self._based:
+            if self.orthogonal_map != "householder":
+                raise SettingError(
+                    f"orthogonal: a weight cannot be set through {self.orthogonal_map!r} with use_trivialization=False"
+                )
+            made = _reflections(tall)
+            return np.swapaxes(made, -1, -2) if wide else made
+        if n != k:
+            rest = np.asarray(default_generator.normal((*stack, n, n - k))).astype(q.dtype)
+            tall = np.concatenate([tall, rest], axis=-1)
+        if not np.allclose(np.swapaxes(tall, -1, -2) @ tall, np.eye(n), atol=10 * n * np.finfo(q.dtype).eps):
+            tall, upper = np.linalg.qr(tall)
+            tall = tall * np.sign(np.diagonal(upper, axis1=-2, axis2=-1))[..., None, :]
+        write(self.base, tall.astype(q.dtype))
+        # -1 on the diagonal, for the householder map reads signs there
+        return np.broadcast_to(-np.eye(*q.shape[-2:]), q.shape).astype(q.dtype)
+
+
+def _householder(x: Numeric) -> Any:
+    """The first columns of H_1 ... H_k, H_i = I - tau_i v_i v_i' with v_i below the diagonal of x and 1 on it.
+
+    Signs of the diagonal of x multiply the columns.
+    """
+    n, k = x.shape[-2:]
+    below, unit = np.tril(x, -1), np.eye(n, dtype=x.dtype)
+    made: Any = unit[:, :k]
+    for i in reversed(range(k)):
+        v = (below[..., i] + unit[i])[..., None]
+        made = made - (2 / np.sum(v * v, axis=-2, keepdims=True)) * v * np.sum(
+            v * made, axis=-2, keepdims=True
+        )
+    signs = np.trunc(ops.detach(np.diagonal(x, axis1=-2, axis2=-1)))
+    return made * signs[..., None, :]
+
+
+def _reflections(q: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A matrix of which `_householder` makes q, whose columns are orthonormal."""
+    out, k = np.array(q), q.shape[-1]
+    for place in np.ndindex(q.shape[:-2]):
+        rest = np.array(q[place])
+        kept = np.zeros_like(rest)
+        for i in range(k):
+            column = rest[i:, i]
+            sign = -1.0 if column[0] > 0 else 1.0  # away from the column, so that nothing cancels
+            v = column.copy()
+            v[0] -= sign * np.linalg.norm(column)
+            v = v / v[0]
+            rest[i:] -= np.outer(v * (2 / (v @ v)), v @ rest[i:])
+            kept[i + 1 :, i], kept[i, i] = v[1:], sign
+        out[place] = kept
+    return out
+
+
+def orthogonal(
+    module: Module,
+    name: str = "weight",
+    orthogonal_map: str | None = None,
+    *,
+    use_trivialization: bool = True,
+) -> Module:
+    """A weight with orthonormal columns, or rows if it is wide, as in `torch.nn.utils.parametrizations`.
+
+    Args:
+        orthogonal_map: "matrix_exp", "cayley" (of the skew-symmetric matrix made of the original's lower triangle) or
+            "householder" (a product of reflections); the first for square weights, else the last by default.
+        use_trivialization: multiply by a fixed orthogonal matrix, the buffer `base`, so that any orthogonal weight can
+            be set (Lezcano-Casado, 2019). Without, only "householder" can be set.
+
+    Raises:
+        SettingError: an unknown map, or a parameter with fewer than two axes.
+    """
+    weight = getattr(module, name)
+    maps = ("matrix_exp", "cayley", "householder")
+    if orthogonal_map is None:
+        square = weight.ndim > 1 and weight.shape[-1] == weight.shape[-2]
+        orthogonal_map = "matrix_exp" if square else "householder"
+    if orthogonal_map not in maps:
+        raise SettingError(f"orthogonal_map={orthogonal_map!r} must be one of {', '.join(map(repr, maps))}")
+    if weight.ndim < 2:
+        raise SettingError(f"orthogonal needs a parameter of two axes or more; {name!r} is {weight.type}")
+    return register_parametrization(module, name, _Orthogonal(weight, orthogonal_map, use_trivialization))

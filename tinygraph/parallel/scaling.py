@@ -36,8 +36,8 @@ class Prediction:
 
     Attributes:
         seconds: how long it takes.
-        compute, exchange, waiting, reading: seconds of arithmetic; of all-reduces; of these, what the backward pass
-            does not hide; and what the data take to arrive.
+        compute, exchange, waiting, reading: seconds of arithmetic and packing; of all-reduces of gradients; of these,
+            what the backward pass does not hide, and of small exchanges; and what the data take to arrive.
         efficiency: the share of the ideal, in which n processes are n times as fast.
         limit: what takes longest: "compute", "bandwidth", "latency" or "input".
     """
@@ -59,6 +59,8 @@ def predict(
     gradient_bytes: int,
     bucket_bytes: int = 1 << 20,
     backward: float = 2 / 3,
+    small_exchanges: int = 0,
+    packing_rate: float = float("inf"),
     input_bytes: float = 0.0,
     input_rate: float = float("inf"),
     cores: int | None = None,
@@ -71,7 +73,11 @@ def predict(
         compute: seconds of a step of one process alone.
         gradient_bytes: of all gradients together.
         bucket_bytes: gradients are exchanged in pieces of that size.
-        backward: the share of the compute during which exchanges are under way.
+        backward: the share of the compute during which exchanges are under way; 0 where processes of one machine need
+            its cores for both.
+        small_exchanges: how many exchanges of a few bytes a step waits for: the mean of the loss and its gradient
+            are two, each synchronised batch normalisation four.
+        packing_rate: bytes a second at which gradients are put into buckets and taken out; at once by default.
         input_bytes: what a step of one process reads.
         input_rate: bytes a second that storage gives all processes together.
         cores: how many processes run at once where all share one machine; any number by default.
@@ -83,7 +89,15 @@ def predict(
     >>> step.limit, round(step.efficiency, 2)
     ('bandwidth', 0.43)
     """
-    if processes < 1 or not compute > 0 or gradient_bytes < 0 or bucket_bytes < 1 or not 0 <= backward <= 1:
+    if (
+        processes < 1
+        or not compute > 0
+        or gradient_bytes < 0
+        or bucket_bytes < 1
+        or not 0 <= backward <= 1
+        or small_exchanges < 0
+        or not packing_rate > 0
+    ):
         raise SettingError(
             f"predict: processes={processes}, compute={compute}, gradient_bytes={gradient_bytes}, "
             f"bucket_bytes={bucket_bytes}, backward={backward} must be above zero, the last a share"
@@ -96,6 +110,9 @@ def predict(
     exchange = buckets * (latency + moving)
     # all but the last bucket can go while the backward pass still runs
     waiting = max(exchange - backward * busy, latency + moving) if processes > 1 else 0.0
+    if processes > 1:
+        waiting += small_exchanges * _all_reduce(processes, network, 0.0)[0]
+        busy += crowded * gradient_bytes / packing_rate
     reading = processes * input_bytes / input_rate
     seconds = max(busy + waiting, reading)
     limits = {"compute": busy, "bandwidth": buckets * moving, "latency": buckets * latency, "input": reading}

@@ -8,7 +8,7 @@ kept as a stand-in.
 from __future__ import annotations
 
 import ast
-import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygraph.core.modes import CompositeName, Place, Scope, mode
 from tinygraph.core.node import Node, edge_node
-from tinygraph.core.op import Op
+from tinygraph.core.op import Composite, Op
 from tinygraph.core.registry import ops, registry
 from tinygraph.core.source import SourceLine
 from tinygraph.core.tensor import Tensor
@@ -44,6 +44,7 @@ from tinygraph.tracing.open_capture import OpenCapture
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 SizeOf = Callable[[str, int, Proto], int | None]  # of a value by name the size along an axis
+PACKAGES = {"com.microsoft": "tinygraph-onnxruntime"}  # which package has ops for a domain: examples/plugins
 FACT = "onnx"  # an op's fact: the operator that it stands for, "domain::Name"
 OLDEST = 7  # version of the default domain in which operators mean what they do now
 MOST_NESTED = 30  # functions and bodies, one inside another
@@ -88,6 +89,7 @@ class Importing:
         self._left = 20_000 + 50 * len(model.graph.node)
         self._bytes = max(MOST_UNPACKED, MOST_RATIO * model.ByteSize())
         self._guessed: set[int] = set()
+        self._declared: dict[str, Op | Composite | None] = {}  # which op stands for an operator
         self._depth = 0
         self._scope: Scope = ()
 
@@ -300,15 +302,17 @@ class Importing:
     def _of_plugin(self, call: Call) -> Operator | None:
         """The row of an op that says which operator it stands for."""
         wanted = f"{call.domain}::{call.op_type}" if call.domain else call.op_type
-        found = next((op for op in declared_operators(wanted)), None)
+        if wanted not in self._declared:
+            self._declared[wanted] = declared_operator(wanted)
+        found = self._declared[wanted]
         if found is None:
             return None
 
+        settings = settings_of(found)
+
         def form(call: Call, *operands: Operand) -> Any:
-            return found(
-                *operands,
-                **{key: call.get(key, default) for key, default in found.signature.settings.items()},
-            )
+            known = {key: call.attributes[key] for key in settings if key in call.attributes}
+            return found(*operands, **known)
 
         return Operator(call.domain, call.op_type, form, False)
 
@@ -340,6 +344,8 @@ class Importing:
             types.append(known or ArrayType(*tensors[0].type))
         settings = {key: value for key, value in call.attributes.items() if _is_plain(value)}
         wanted = f"{call.domain}::{call.op_type}" if call.domain else call.op_type
+        package = PACKAGES.get(call.domain)
+        advice = f"install the package {package}, or " if package else ""
         op = missing_op(
             call.op_type,
             "other",
@@ -349,7 +355,7 @@ class Importing:
             tuple(f"x{i}" for i in range(len(node.input))),
             tuple(settings),
             tuple(types),
-            advice=f"declare an op that stands for it: @op(facts={{'onnx': {wanted!r}}})",
+            advice=advice + f"declare an op that stands for it: @op(facts={{'onnx': {wanted!r}}})",
         )
         self.missing.append((wanted, call.name))
         made = op(*given, **settings)
@@ -418,10 +424,22 @@ def integers(x: Operand) -> Any:
     return ops.cast(x.value, dtype=dtype_of(x.code).name) if isinstance(x, Quantized) else x
 
 
-@functools.lru_cache(maxsize=64)
-def declared_operators(wanted: str) -> tuple[Op, ...]:
-    """The registered ops that say that they stand for an operator, "domain::Name"."""
-    return tuple(one for one in registry.all_ops() if isinstance(one, Op) and one.facts.get(FACT) == wanted)
+def declared_operator(wanted: str) -> Op | Composite | None:
+    """The registered op or composite that says that it stands for an operator, "domain::Name"."""
+
+    def stands(one: Op | Composite) -> bool:
+        said = one.facts.get(FACT)
+        return wanted in said if isinstance(said, tuple) else wanted == said
+
+    return next(filter(stands, registry.all_ops()), None)
+
+
+def settings_of(op: Op | Composite) -> frozenset[str]:
+    """The names of an op's settings."""
+    if isinstance(op, Op):
+        return frozenset(op.signature.settings)
+    parameters = inspect.signature(op.function).parameters.values()
+    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
 
 
 def schema_function(onnx: Proto, call: Call, node: Proto, operands: list[Any], importing: Importing) -> Any:

@@ -32,7 +32,7 @@ from tinygraph.tracing.free_sizes import free_graph
 from tinygraph.tracing.open_capture import OpenCapture
 
 FAMILIES = (
-    "control", "conversion", "elementwise", "indexing", "microsoft", "normalization", "products", "random_numbers",
+    "control", "conversion", "elementwise", "indexing", "normalization", "products", "random_numbers",
     "recurrent", "reductions", "resampling", "shapes", "signals", "windows",
 )  # fmt: skip
 # Operands of operators that training writes and no gradient does: running means and variances.

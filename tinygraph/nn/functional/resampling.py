@@ -61,9 +61,9 @@ def interpolate(
         factors = [None] * len(spatial)
     if mode == "area":
         return ops.adaptive_average_pool(input, size=tuple(size_of))
-    settings = {"mode": KERNELS.get(mode, mode), "align_corners": bool(align_corners)}
+    kernel, corners = KERNELS.get(mode, mode), bool(align_corners)
     for axis, (new, factor) in enumerate(zip(size_of, factors, strict=True), start=2):
-        input = ops.resample(input, size=new, axis=axis, factor=factor, **settings)
+        input = ops.resample(input, size=new, axis=axis, factor=factor, mode=kernel, align_corners=corners)
     return input
 
 
