@@ -811,3 +811,13 @@ def test_full_like_and_triangles_of_small_types() -> None:
     upper = np.triu(tg.tensor(np.array([[True, False], [True, True]])))
     assert upper.dtype == np.bool_
     assert upper.tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("join", [np.vstack, np.hstack, np.concatenate, np.stack])
+def test_joining_casts_by_the_rule_that_is_given(join: Any) -> None:
+    xs = [T([1.0]), np.ones(1, np.float32)]
+    assert join(xs, casting="safe").dtype == np.float64
+    for casting in ("no", "equiv"):
+        with pytest.raises(TypeError, match=f"float32 cannot be cast to float64 by the rule '{casting}'"):
+            join(xs, casting=casting)
+        assert join([T([1.0]), np.ones(1)], casting=casting).size == 2

@@ -771,7 +771,7 @@ def np_concatenate(arrays: Sequence[Numeric], axis: int | None = 0, **options: o
     """`np.concatenate`; axis=None flattens the operands first."""
     if axis is None:
         arrays, axis = [ops.reshape(x, shape=(-1,)) for x in arrays], 0
-    return _joined("np.concatenate", concatenate(*arrays, axis=axis), options)
+    return _joined("np.concatenate", arrays, concatenate(*arrays, axis=axis), options)
 
 
 @op(
@@ -833,7 +833,7 @@ def stack_expansion(*xs: ArrayType, axis: int) -> Expansion:
 @stack.numpy(np.stack)
 def np_stack(arrays: Sequence[Numeric], axis: int = 0, **options: object) -> Any:
     """`np.stack`."""
-    return _joined("np.stack", stack(*arrays, axis=axis), options)
+    return _joined("np.stack", arrays, stack(*arrays, axis=axis), options)
 
 
 def _same_rank(name: str, xs: tuple[Any, ...]) -> ArrayType:
@@ -852,8 +852,12 @@ def _common_dtype(xs: tuple[ArrayType, ...]) -> np.dtype[Any]:
     return np.result_type(*(x.dtype for x in xs))
 
 
-def _joined(name: str, found: object, options: dict[str, Any]) -> Any:
-    """What was joined, in the dtype and at the place that NumPy's options ask for."""
+def _joined(name: str, xs: Sequence[Any], found: Any, options: dict[str, Any]) -> Any:
+    """What was joined, in the dtype and at the place that NumPy's options ask for; each operand must be cast to it."""
+    wanted, casting = options.get("dtype") or found.dtype, options.get("casting", "same_kind")
+    for dtype in (getattr(x, "dtype", None) or np.asarray(x).dtype for x in xs):
+        if not np.can_cast(dtype, wanted, casting):
+            raise TypeError(f"{name}: {dtype} cannot be cast to {np.dtype(wanted)} by the rule {casting!r}")
     return settled(name, found, **options)
 
 
@@ -861,7 +865,7 @@ def _joined(name: str, found: object, options: dict[str, Any]) -> Any:
 def np_vstack(tup: Sequence[Numeric], **options: object) -> Any:
     """`np.vstack`: rows below one another."""
     rows = (ops.reshape(x, shape=(1, -1)) if np.ndim(x) < 2 else x for x in tup)
-    return _joined("np.vstack", concatenate(*rows), options)
+    return _joined("np.vstack", tup, concatenate(*rows), options)
 
 
 @concatenate.numpy(np.hstack)
@@ -869,7 +873,7 @@ def np_hstack(tup: Sequence[Numeric], **options: object) -> Any:
     """`np.hstack`: joined along the second axis, vectors along their only one."""
     parts = [ops.reshape(x, shape=(1,)) if np.ndim(x) == 0 else x for x in tup]
     found = concatenate(*parts, axis=0 if np.ndim(parts[0]) == 1 else 1)
-    return _joined("np.hstack", found, options)
+    return _joined("np.hstack", tup, found, options)
 
 
 def _parts(
