@@ -253,7 +253,8 @@ class Plan:
                 continue
             value = inputs[i]
             small = array.nbytes < FEWEST_BYTES or value.__class__ is not np.ndarray
-            if small or value.flags.c_contiguous or not self._copies_in(i, array, value):
+            alike = small or (value.flags.c_contiguous and array.flags.c_contiguous)
+            if alike or not self._copies_in(i, array, value):
                 array[...] = value
         for leaf, held in self.gradients_read:
             if leaf.grad is None:
