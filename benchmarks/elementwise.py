@@ -99,16 +99,20 @@ def program(seed: int) -> Program:
     for _ in range(rng.integers(1, 7)):
         name = str(rng.choice([*UNARY, *BINARY]))
         steps.append((name, int(rng.integers(len(arguments))), int(rng.integers(len(arguments)))))
+    # found here: a program that looked them up in the tables would have all of these watched
+    found = tuple((UNARY.get(name), BINARY.get(name), i if i != 0 else j) for name, i, j in steps)
     reduction, axis = None, None
     if rng.random() < 0.5:
         reduction = str(rng.choice(list(REDUCTIONS)))
         axis = [None, 0, -1, tuple(range(len(shape)))][rng.integers(4)]
 
+    reduce = REDUCTIONS.get(reduction or "")
+
     def function(*values: Array) -> Array:
         value = values[0]
-        for name, i, j in steps:
-            value = UNARY[name](value) if name in UNARY else BINARY[name](value, values[i if i != 0 else j])
-        return value if reduction is None else REDUCTIONS[reduction](value, axis=axis)
+        for alone, with_other, i in found:
+            value = alone(value) if alone is not None else with_other(value, values[i])
+        return value if reduce is None else reduce(value, axis=axis)
 
     words = " ".join(name if name in UNARY else f"{name}{i if i != 0 else j}" for name, i, j in steps)
     tail = "" if reduction is None else f" {reduction}[{axis}]"

@@ -26,8 +26,9 @@ from tinygraph.kernels.cpu import this_cpu
 from tinygraph.kernels.images import direct as direct
 from tinygraph.kernels.images import lowerings as images
 from tinygraph.kernels.images import packing as layouts
-from tinygraph.kernels.images import pooling
+from tinygraph.kernels.images import window_tables
 from tinygraph.kernels.images.planes import ALIGNMENT
+from tinygraph.kernels.images.window_tables import Along
 from tinygraph.kernels.program import ProgramBuilder
 
 BATCH = 32
@@ -149,10 +150,11 @@ def pools() -> Iterator[Pair]:
 
 def _pool(name: str, x: Any) -> Pair:
     out = np.empty((*x.shape[:2], x.shape[2] // 2, x.shape[3] // 2), np.float32)
-    made = pooling.windows(x.shape, out.shape, x.dtype, size=(2, 2), stride=(2, 2), dilation=(1, 1))
-    assert made is not None
+    tiles = [
+        Along(tuple(range(0, size, 2)), (2,) * (size // 2), 1, (2,) * (size // 2)) for size in x.shape[2:]
+    ]
     theirs = functools.partial(torch.nn.functional.max_pool2d, torch.from_numpy(x), 2)
-    return Pair(name, pooling.max_pool(made, x, out), theirs, lambda: (out, theirs()))
+    return Pair(name, window_tables.maxima(tiles, x, out), theirs, lambda: (out, theirs()))
 
 
 def chains() -> Iterator[Pair]:

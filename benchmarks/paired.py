@@ -28,7 +28,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TINYGR
 
 # Run in either tree: reads names of rows, answers each with seconds of a call, or with bytes.
 WORKER = r"""
-import json, sys, time, tracemalloc
+import gc, json, sys, time, tracemalloc
 import numpy as np
 import tinygraph as tg
 from tinygraph import nn, optim
@@ -70,6 +70,7 @@ for line in sys.stdin:
     run = rows[wish["row"]]
     if wish.get("memory"):
         rows.clear()
+        gc.collect()  # Python's lists of freed objects, too: what comes out of them is not counted
         tracemalloc.start()
         fresh = made(wish["row"])
         fresh(), fresh()

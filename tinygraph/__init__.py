@@ -9,6 +9,7 @@ from typing import Any
 from tinygraph.analysis.coverage import coverage as _coverage
 from tinygraph.comparing import diff as diff
 from tinygraph.compiler import compile as compile
+from tinygraph.compiler.planned_bodies import optimized as _optimized
 from tinygraph.compiler.planned_bodies import planned as _planned
 from tinygraph.core import trees as _trees
 from tinygraph.core.doors import doors as _doors
@@ -78,6 +79,7 @@ tree = _trees
 _doors.call_ufunc, _doors.call_function = _call_ufunc, _call_function
 _doors.array_namespace = _array_namespace
 _doors.open_capture, _doors.run_eagerly, _doors.planned = _OpenCapture, _run_eagerly, _planned
+_doors.optimized = _optimized
 _doors.at_sizes, _doors.free_gradient = _at_sizes, _free_gradient
 _doors.derived_rule = _derived_rule
 _doors.connect = _connect

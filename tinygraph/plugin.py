@@ -64,8 +64,6 @@ from tinygraph.kernels.lowering import Types as Types
 from tinygraph.kernels.lowering import channels_last as channels_last
 from tinygraph.kernels.lowering import in_order as in_order
 from tinygraph.kernels.lowering import rows as rows
-from tinygraph.numpy.call_options import in_rows as in_rows
-from tinygraph.numpy.call_options import laid_out_like as laid_out_like
 from tinygraph.numpy.call_options import settled as settled
 from tinygraph.numpy.edges import padded_by_rule as padded_by_rule
 from tinygraph.numpy.form import detached as detached
@@ -76,3 +74,6 @@ from tinygraph.numpy.form import operand as operand
 from tinygraph.numpy.form import refuse as refuse
 from tinygraph.numpy.form import value as value
 from tinygraph.numpy.form import when_imported as when_imported
+from tinygraph.numpy.layouts import in_rows as in_rows
+from tinygraph.numpy.layouts import laid_out as laid_out
+from tinygraph.numpy.layouts import laid_out_like as laid_out_like

@@ -23,6 +23,7 @@ from tinygraph_ops import powers as powers
 from tinygraph_ops import quantization as quantization
 from tinygraph_ops import random_numbers as random_numbers
 from tinygraph_ops import reductions as reductions
+from tinygraph_ops import resampling as resampling
 from tinygraph_ops import shape as shape
 from tinygraph_ops import special as special
 from tinygraph_ops import trigonometric as trigonometric

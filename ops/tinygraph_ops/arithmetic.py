@@ -29,7 +29,7 @@ def add(x: Numeric, y: Numeric) -> Numeric:
     return x + y
 
 
-@add.emit(bools=True)
+@add.emit(bools=True, integers=True)
 def add_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One addition."""
     return code.add(x, y)
@@ -78,7 +78,7 @@ def subtract(x: Numeric, y: Numeric) -> Numeric:
     return x - y
 
 
-@subtract.emit
+@subtract.emit(integers=True)
 def subtract_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One subtraction."""
     return code.subtract(x, y)
@@ -109,7 +109,7 @@ def multiply(x: Numeric, y: Numeric) -> Numeric:
     return x * y
 
 
-@multiply.emit(bools=True)
+@multiply.emit(bools=True, integers=True)
 def multiply_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One multiplication."""
     return code.multiply(x, y)
@@ -170,9 +170,9 @@ def negative(x: Numeric) -> Numeric:
     return -x
 
 
-@negative.emit
+@negative.emit(integers=True)
 def negative_emitted(code: Code, x: Lanes) -> Lanes:
-    """The sign bit, flipped."""
+    """The sign bit, flipped; of an integer 0 - x."""
     return code.negative(x)
 
 

@@ -30,7 +30,7 @@ def equal(x: Numeric, y: Numeric) -> Numeric:
     return np.equal(x, y)
 
 
-@equal.emit(bools=True)
+@equal.emit(bools=True, integers=True)
 def equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; NaN equals nothing."""
     return code.compare("==", x, y)
@@ -47,7 +47,7 @@ def not_equal(x: Numeric, y: Numeric) -> Numeric:
     return np.not_equal(x, y)
 
 
-@not_equal.emit(bools=True)
+@not_equal.emit(bools=True, integers=True)
 def not_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; NaN differs from everything."""
     return code.compare("!=", x, y)
@@ -64,7 +64,7 @@ def less(x: Numeric, y: Numeric) -> Numeric:
     return np.less(x, y)
 
 
-@less.emit(bools=True)
+@less.emit(bools=True, integers=True)
 def less_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; false for NaN."""
     return code.compare("<", x, y)
@@ -81,7 +81,7 @@ def less_equal(x: Numeric, y: Numeric) -> Numeric:
     return np.less_equal(x, y)
 
 
-@less_equal.emit(bools=True)
+@less_equal.emit(bools=True, integers=True)
 def less_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; false for NaN."""
     return code.compare("<=", x, y)
@@ -98,7 +98,7 @@ def greater(x: Numeric, y: Numeric) -> Numeric:
     return np.greater(x, y)
 
 
-@greater.emit(bools=True)
+@greater.emit(bools=True, integers=True)
 def greater_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; false for NaN."""
     return code.compare(">", x, y)
@@ -115,7 +115,7 @@ def greater_equal(x: Numeric, y: Numeric) -> Numeric:
     return np.greater_equal(x, y)
 
 
-@greater_equal.emit(bools=True)
+@greater_equal.emit(bools=True, integers=True)
 def greater_equal_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """One comparison; false for NaN."""
     return code.compare(">=", x, y)

@@ -656,8 +656,10 @@ def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> 
     count = max(min(rows - start, columns - max(offset, 0)), 0)
     places = start + np.arange(count)
     moved = ops.moveaxis(x, source=(axis1, axis2), destination=(-2, -1))
-    found = ops.index(moved, places, places + offset, pattern=("...", "array", "array"))
-    return read_only(found, "a diagonal is read-only, as NumPy's is: call .copy() first")
+    chosen, settings = (places, places + offset), {"pattern": ("...", "array", "array")}
+    found = ops.index(moved, *chosen, **settings)
+    why = "a diagonal is read-only, as NumPy's is: call .copy() first"
+    return read_only(found, why, moved, index, chosen, settings)
 
 
 @diagonal.numpy(np.diagonal)

@@ -65,8 +65,12 @@ def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str =
     x = np.asarray(x, np.float32)
     if format == "bfloat16":
         return _bfloat16(x)
-    ml_dtypes: Any = importlib.import_module("ml_dtypes")
-
+    try:
+        ml_dtypes: Any = importlib.import_module("ml_dtypes")
+    except ImportError as error:
+        raise SettingError(
+            f"format={format!r} needs the package ml_dtypes: pip install 'tinygraph-autodiff[onnx]'"
+        ) from error
     if format == "float8_e8m0fnu":
         return _power_of_two(x, mode, saturate, np.dtype(ml_dtypes.float8_e8m0fnu))
     dtype = np.dtype(getattr(ml_dtypes, format))

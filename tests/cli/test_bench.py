@@ -23,7 +23,7 @@ from tinygraph.cli.bench.reporting import BEGIN, END, markdown
 def test_a_workload_is_measured(capsys, tmp_path):
     record, drawn = tmp_path / "found.json", tmp_path / "found.svg"
     pytest.importorskip("matplotlib")
-    assert bench("tiny", rounds=1, against="eager", record=record, chart_file=drawn) == 0
+    assert bench(only="tiny", rounds=1, against="eager", record=record, chart_file=drawn) == 0
     printed = capsys.readouterr().out
     assert "tiny MLP" in printed
     assert "ratios to" in printed
@@ -38,7 +38,7 @@ def test_a_workload_is_measured(capsys, tmp_path):
 
 
 def test_a_workload_is_measured_with_numpy_kernels(capsys):
-    assert bench("tiny", rounds=1, numpy=True, against="nothing else, eager", inference=True) == 0
+    assert bench(only="tiny", rounds=1, numpy=True, against="nothing else, eager", inference=True) == 0
     printed = capsys.readouterr().out
     assert "NumPy kernels alone" in printed
     assert "Inference" in printed
@@ -55,9 +55,9 @@ def test_numpy_kernels_hide_llvmlite_and_give_it_back():
 
 
 def test_an_unknown_workload_is_named(capsys):
-    assert bench("nothing") == 1
+    assert bench(only="nothing") == 1
     assert "ResNet-20" in capsys.readouterr().err
-    assert bench("tiny", against="nobody") == 1
+    assert bench(only="tiny", against="nobody") == 1
     assert "onnxruntime" in capsys.readouterr().err
 
 
@@ -87,7 +87,7 @@ def test_tables_are_written_between_the_marks_of_a_file(tmp_path, capsys, monkey
     monkeypatch.setattr("tinygraph.cli.bench.command._processors", lambda: 2)
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert bench("tiny", rounds=1, against="nobody, eager", wide=True, into=page) == 0
+    assert bench(only="tiny", rounds=1, against="nobody, eager", wide=True, into=page) == 0
     written = page.read_text()
     assert written.startswith(f"before\n{BEGIN}\nPython 3")
     assert written.endswith(f"\n{END}\nafter\n")
@@ -95,7 +95,7 @@ def test_tables_are_written_between_the_marks_of_a_file(tmp_path, capsys, monkey
         assert f"**{title}**, 1 rounds\n\n| | compiled, ms | to eager" in written
     assert "old" not in written
     page.write_text("no marks")
-    assert bench("tiny", rounds=1, against="eager", into=page) == 1
+    assert bench(only="tiny", rounds=1, against="eager", into=page) == 1
     assert END in capsys.readouterr().err
 
 

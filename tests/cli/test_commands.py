@@ -130,6 +130,20 @@ def test_unknown_op_is_one_message_with_a_suggestion(run):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["view", "nothere.onnx"], "there is no file or folder 'nothere.onnx'"),
+        (["predict", "nothere.safetensors", "x.npy"], "there is no file or folder 'nothere.safetensors'"),
+        (["draw", "."], "'.' is a folder, not a file"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named_in_plain_words(run, command, words):
+    status, _, err = run(*command)
+    assert status == 1
+    assert err == f"error: {words}\n"
+
+
 def test_traceback_on_request(monkeypatch):
     from tinygraph.errors import UnknownOpError
 

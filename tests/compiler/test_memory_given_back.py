@@ -55,6 +55,29 @@ def test_the_latest_is_kept_whatever_it_takes():
     assert list(recent) == ["b"]
 
 
+def test_steady_values_stay_within_the_limit_and_are_seldom_added_up():
+    asked = []
+
+    class Value:
+        @property
+        def nbytes(self):
+            asked.append(self)
+            return 100
+
+    few, many = Recent(1000, steady=True), Recent(10**6, steady=True)
+    for key in range(30):
+        few.put(key, Value())
+        assert few.nbytes == 100 * min(key + 1, 10)
+    assert list(few) == list(range(20, 30))
+    few.limit = 300
+    few.put(30, Value())
+    assert list(few) == [28, 29, 30]
+    asked.clear()
+    for key in range(1000):
+        many.put(key, Value())
+    assert len(asked) < 3000
+
+
 @pytest.mark.parametrize("limit", [-1, 1.5, True, "1 GiB"])
 def test_a_limit_is_a_number_of_bytes(limit):
     with pytest.raises(SettingError, match="number of bytes"):

@@ -7,6 +7,7 @@ import pytest
 
 import tinygraph as tg
 from tests.rows import each
+from tinygraph import kernels, nn, optim
 
 ops = tg.ops
 NUMBERS = (np.float64(0.7), np.float32(-1.25), np.bool_(True), np.bool_(False), 0.5, 2)
@@ -50,3 +51,49 @@ def test_a_python_number_that_is_computed_first():
         found = scale(a, x)
         assert found.dtype == np.float32
         assert found == pytest.approx(np.hypot(a * 1.5 + 1, 6.0), rel=1e-6)
+
+
+LARGE = 2**62 + 1
+
+
+def in_integers(x, y):
+    """Ops that a kernel computes in int64, and some beside them that it does not."""
+    less = ops.less(x, y)
+    return (
+        x + y, x - y, x * y, -x, ops.maximum(x, y), ops.minimum(x, y), ops.greater_equal(x, y), ops.equal(x, y),
+        ops.where(less, x, y), ops.cast(x, dtype="float32"), ops.cast(x, dtype="bool"), x + 1, 3 - y, x + less,
+        ops.less(x, 7), ops.less(x, 6.5), ops.where(x, 0.5, y * 1.5), x / y, ops.cast(x * 0.5, dtype="int64"), less * 3,
+        ops.cast(less, dtype="int64") + LARGE, ops.cast(x, dtype="int32") + 1,
+    )  # fmt: skip
+
+
+@each(("x", "y"), [(3, 4), (-(2**63), -7), (2**63 - 1, 2**62 + 1), (2**53 + 1, 3), (0, 5)])
+def test_integers_meet_as_in_numpy(x, y):
+    x, y = np.int64(x), np.int64(y)
+    with np.errstate(all="ignore"):
+        expected = in_integers(x, y)
+        found = tg.compile(in_integers)(x, y)
+    for one, other in zip(found, expected, strict=True):
+        assert np.asarray(one).dtype == np.asarray(other).dtype
+        assert np.asarray(one) == np.asarray(other)
+
+
+@pytest.mark.skipif(not kernels.available(), reason="needs llvmlite")
+@each("kind", ["counters of batch norms", "step counts of Adam"])
+def test_numbers_do_not_cut_a_step(kind):
+    tg.manual_seed(0)
+    layers = [nn.Linear(4, 4), nn.BatchNorm1d(4)] * 3 if kind.startswith("counters") else [nn.Linear(4, 4)]
+    model = nn.Sequential(*layers)
+    optimizer = (optim.SGD if kind.startswith("counters") else optim.Adam)(model.parameters(), lr=0.1)
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+
+    @tg.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    step(x)
+    assert len(step.plan.calls) == 1

@@ -65,6 +65,8 @@ DRAWS = {
     "a generator in an attribute": lambda: HOLDER.rng.normal(),
     "a generator in a method": HOLDER.noise,
     "an unseeded generator": lambda: np.random.default_rng().random(),
+    "an unseeded generator of Python": lambda: random.Random().random(),
+    "a generator seeded anew": lambda: (lambda own: (own.seed(), own.random())[1])(random.Random(1)),
     "SystemRandom": lambda: random.SystemRandom().random(),
     "secrets": lambda: secrets.randbelow(10),
     "os.urandom": lambda: os.urandom(1)[0],

@@ -463,6 +463,23 @@ def test_arrays_are_never_half_of_what_they_were():
     assert "contents of a changed" in compiled.explain_recapture()
 
 
+def test_what_code_may_ask_of_an_array_is_watched_with_its_elements():
+    a, b, c, table = np.ones(3), np.ones((2, 2)), np.ones(4), Table()
+    table.own = np.ones(2)
+    follows(lambda x: x * (2 if a.flags.writeable else 3), [(None, 2), (lambda: a.setflags(write=False), 3)])
+    follows(
+        lambda x: x * (2 if table.own.flags["WRITEABLE"] else 3),
+        [
+            (None, 2),
+            (lambda: table.own.setflags(write=False), 3),
+            (lambda: table.own.setflags(write=True), 2),
+        ],
+    )
+    follows(lambda x: x * b.shape[0], [(None, 2), (lambda: setattr(b, "shape", (4, 1)), 4)])
+    follows(lambda x: x * c.dtype.itemsize, [(None, 8), (lambda: setattr(c, "dtype", np.int64), 8)])
+    follows(lambda x: x * (c.dtype.kind == "f"), [(None, 0), (lambda: setattr(c, "dtype", np.float64), 1)])
+
+
 HELD = np.array([2.0, 3.0])
 
 

@@ -21,6 +21,7 @@ import tinygraph as tg
 from tinygraph.core.registry import registry
 from tinygraph.errors import NumpyFunctionError, PluginError, TinygraphWarning, UnknownOpError
 from tinygraph.packages.manifest import PLUGIN_API, Manifest
+from tinygraph.plugin import op
 
 ROOT = Path(__file__).parents[2]
 DOUBLING = """
@@ -564,3 +565,28 @@ def test_a_plugin_op_works_like_a_built_in_one(installed):
     assert "tgplug_twice" in tg.draw(out).source
     compiled = tg.compile(lambda x: np.sum(tg.ops.tgplug_twice(x)))
     assert compiled(np.ones(3)).item() == 6.0
+
+
+def test_ops_made_of_one_forward_tell_their_settings_apart():
+    def scaled_by(default):
+        def scaled(x, *, by=default):
+            return x * by
+
+        return op(kind="elementwise", declare=False)(scaled)
+
+    def shifted_by(amount):
+        def shifted(x):
+            return x + amount
+
+        return op(kind="elementwise", declare=False)(shifted)
+
+    assert [one.signature.settings for one in map(scaled_by, (2, 3))] == [{"by": 2}, {"by": 3}]
+    assert [one(np.array([1.0])).tolist() for one in map(shifted_by, (2, 3))] == [[3.0], [4.0]]
+    first, second = map(shifted_by, (2, 3))
+    assert first.signature is second.signature  # read once
+    assert first.identity != second.identity
+    files = {}
+    for file in ("one.py", "other.py"):
+        exec(compile("def same(x):\n    return x\n", file, "exec"), {"__name__": "alike"}, made := {})  # noqa: S102
+        files[file] = op(kind="elementwise", declare=False)(made["same"]).origin.file
+    assert files == {"one.py": "one.py", "other.py": "other.py"}

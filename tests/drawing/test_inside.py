@@ -314,3 +314,16 @@ class TestOddTensors:
             svg = tg.draw(out, **options).svg()
             assert "<script" not in svg
             assert len(svg) < 100_000
+
+
+def test_the_word_while_stands_where_no_arrow_passes():
+    """Arrows come into the frame of a condition from above, and one leaves it below, towards the middle."""
+    graph = tg.capture(
+        lambda x: tg.while_loop(lambda v: np.sum(v * v) > 1e-3, lambda v: v * 0.5, x), np.ones(3)
+    )
+    lines = tg.draw(graph).source.splitlines()
+    (found,) = [line for line in lines if "label=while" in line]
+    assert "labelloc=b" in found
+    assert "labeljust=r" in found
+    (around,) = [line for line in lines if 'label="while_loop × n"' in line]
+    assert "labelloc=t" in around

@@ -14,6 +14,7 @@ from tinygraph.drawing.model.numbers import values_of, with_backward
 from tinygraph.drawing.model.selection import repeats_of
 from tinygraph.drawing.page.costs import overlay_records
 from tinygraph.errors import DrawingError
+from tinygraph.explaining.cotangents import gradients_of
 
 IMAGE = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
 
@@ -170,6 +171,29 @@ class TestOverlays:
             assert ("on the way back" in note) == ("backward" in what)
             assert title in note
             assert f"({kinds})" in note
+
+    def test_values_and_gradients_are_counted_apart(self):
+        x = tg.tensor([0.0, 0.0, 4.0], requires_grad=True, name="x")
+        with np.errstate(all="ignore"):
+            loss = (np.sqrt(x) + np.log(x) * 0.0).sum()
+        drawing = tg.draw(loss, show=("names", "nan"))
+        lines = {one.title: dict(one.numbers) for one in drawing.picture.boxes}
+        assert lines["log"]["nan"] == "2 not finite"  # log(0) = -inf
+        assert "gradient nan" not in lines["log"]
+        assert "nan" not in lines["x"]  # its values are finite; 1/0 and 0/0 come back
+        assert lines["x"]["gradient nan"] == "2 not finite"
+        graph = tg.graph_of(loss)
+        numbers = values_of(graph, ())
+        known = Known(graph, numbers, gradients_of(graph, numbers), timing=False)
+        records = {one.name: one for one in overlay_records(known)}
+        assert records["nan"].needs == ["values"]
+        assert records["gradient_nan"].needs == [
+            "values",
+            "gradients",
+        ]  # not before a backward pass has come there
+        names = [node.op.name if node.op else "x" for node in graph.nodes]
+        assert dict(zip(names, records["nan"].amounts, strict=True))["x"] == 0
+        assert dict(zip(names, records["gradient_nan"].amounts, strict=True))["x"] == 2
 
     def test_the_page_says_so_too(self):
         x = tg.tensor([1.0, 0.0, -1.0], requires_grad=True, name="x")

@@ -75,7 +75,7 @@ CASES = {
         {"loss = #1", "in = #0", "epoch = 3"},
     ),
     "an input alone": (lambda x: x, {"output": "x"}, {"0 = #0"}),
-    "a tuple": (lambda x: (np.exp(x), x), {"output": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
+    "a tuple": (lambda x: (np.exp(x), x), {"output 0": "exp", "output 1": "x"}, {"0 = #1", "1 = #0"}),
     "numbers and words between": (
         lambda x: (np.exp(x), "a", 1, x),
         {"output[0]": "exp", "output[1]": "= 'a'", "output[2]": "= 1", "output[3]": "x"},
@@ -107,13 +107,19 @@ class TestOutputs:
         graph = tg.capture(program, np.ones(3))
         root, _ = tree(graph, set(), seconds=10.0)
         boxes = [box for box in root.walk() if isinstance(box, Area) and box.kind == "output"]
-        assert {"output" if box.title == "output 0" else box.title for box in boxes} == set(drawn)
+        assert {box.title for box in boxes} == set(drawn)
         assert {box.note for box in boxes if box.note} == {
             text for text in drawn.values() if "=" in text or "[" in text
         }
         line = graph.summary().splitlines()[-2]
         assert line.startswith("outputs: ")
         assert set(line.removeprefix("outputs: ").split(", ")) == listed
+
+    def test_results_are_listed_in_their_order_numbers_and_texts_among_them(self):
+        graph = tg.capture(lambda x: {"a": x * 2, "b": 3, "c": (x + 1, "s", x)}, np.ones(2))
+        line = graph.summary().splitlines()[-2]
+        assert line == "outputs: a = #1, b = 3, c[0] = #2, c[1] = 's', c[2] = #0"
+        assert graph.result_order == (0, -1, 1, -2, 2)
 
     def test_one_result_of_an_op_needs_no_line(self):
         assert "outputs" not in tg.capture(np.exp, np.ones(3)).summary()

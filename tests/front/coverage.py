@@ -17,6 +17,7 @@ from tests.front.checking import call_on_tensors, functions_of
 from tests.front.scipy_calls import LINALG, special_call
 
 PAGE = Path(__file__).parents[2] / "docs" / "numpy.md"
+WRITTEN_WITH = "2.4."  # NumPy: others have other functions
 MODULES: dict[str, Any] = {"": np, "linalg.": np.linalg, "fft.": np.fft}
 KINDS = ("differentiable", "constant", "refused")
 # Signs and roundings; integers' combinations; polynomials, nodes and zeros by their number.

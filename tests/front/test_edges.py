@@ -77,8 +77,10 @@ def test_edges(name: str) -> None:
 # Shapes and classes that values decide are known when the program runs alone.
 BY_VALUE = {
     "intersect1d", "polydiv", "roots", "setdiff1d", "setxor1d", "trim_zeros", "union1d", "unique", "unique_all",
-    "unique_counts", "unique_inverse", "unique_values", "linalg.eig", "linalg.eigvals",
+    "unique_counts", "unique_inverse", "unique_values",
 }  # fmt: skip
+if np.linalg.eigvals(np.eye(1)).dtype.kind == "f":  # before NumPy 2.5
+    BY_VALUE |= {"linalg.eig", "linalg.eigvals"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,6 +77,8 @@ def test_captured_and_mapped_as_eagerly(name):
 @pytest.mark.parametrize("function", [np.unique, np.nonzero, np.roots, np.trim_zeros, np.linalg.eig])
 def test_what_has_a_shape_or_class_by_its_values_is_refused_in_programs(function):
     x = np.array([[1.0, 2.0], [3.0, 4.0]]) if function is np.linalg.eig else V
+    if function is np.linalg.eig and function(x)[0].dtype.kind == "c":
+        pytest.skip("since NumPy 2.5 its results are complex, whatever the values")
     with pytest.raises(CaptureError):
         tg.compile(function)(x)
 

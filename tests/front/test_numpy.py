@@ -49,9 +49,11 @@ def test_what_makes_arrays_refuses_tensors_with_gradients(name):
 
 
 def test_the_page_says_what_the_table_found():
-    from tests.front.coverage import PAGE, text
+    from tests.front.coverage import PAGE, WRITTEN_WITH, text
 
     pytest.importorskip("scipy")
+    if not np.__version__.startswith(WRITTEN_WITH):
+        pytest.skip(f"written with NumPy {WRITTEN_WITH}, which has other functions")
     assert PAGE.read_text(encoding="utf-8") == text(), "python docs/renew.py numpy"
 
 
@@ -67,7 +69,8 @@ def test_what_has_a_gradient_elsewhere_has_one_here():
     }
     kinds = {f"{room}.{name}": kind for room, found in rows.items() for name, kind, _ in found}
     elsewhere = [f"{room}.{name}" for room, names in HAVE_GRADIENTS.items() for name in names]
-    left = {name for name in elsewhere if kinds[name] != "differentiable"}
+    assert set(elsewhere) - set(kinds) <= {"numpy.row_stack"}  # gone in NumPy 2.5
+    left = {name for name in elsewhere if kinds.get(name, "differentiable") != "differentiable"}
     assert left == {
         "numpy.full",  # has no protocol: the refusal names np.broadcast_to
         "scipy.linalg.rsf2csf",  # of Schur forms, which have no gradient anywhere

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygraph as tg
 from tests.rows import each, each_in_part
 from tinygraph.core.registry import ops
 from tinygraph.errors import SettingError
@@ -161,6 +162,22 @@ def test_sizes_that_share_a_kernel(ways: tuple[str, str], guard: Any) -> None:
         assert counts == (m, 37)
         assert (out == 37).all(), m
     assert len(found) == 1
+
+
+def test_scratch_is_no_more_than_what_may_be_packed() -> None:
+    cpu = this_cpu()._replace(vector_bytes=64, registers=32)
+    # one panel of 16 columns of float32, and no rows: too few panels read them again
+    assert gemm.most_scratch(16, 16, 32, "float32", cpu) == 16 * 32
+    assert gemm.most_scratch(32, 2, 16, "float32", cpu) == 32 * 16
+    rng = np.random.default_rng(5)
+    for vector_bytes, registers in ((16, 16), (32, 16), (64, 32)):
+        cpu = cpu._replace(vector_bytes=vector_bytes, registers=registers)
+        for rows, columns, depth in rng.integers(1, 130, (150, 3)).tolist():
+            for left in (Matrix(depth, 1, (0,)), Matrix(1, rows, (0,))):
+                for right in (Matrix(columns, 1, (0,)), Matrix(1, depth, (0,))):
+                    product = Product(rows, columns, depth, left, right, Matrix(columns, 1, (0,)))
+                    most = gemm.most_scratch(rows, columns, depth, "float32", cpu)
+                    assert gemm.scratch(product, cpu) <= most, product
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 4, 0), (0, 0, 0)])
@@ -332,3 +349,13 @@ def test_nothing_is_touched_outside_the_arrays() -> None:
         [sys.executable, "-c", _AT_THE_EDGE], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stdout == "no stray access\n", (done.returncode, done.stderr)
+
+
+@each("terms", [("K", "K", ""), ("MK", "KN", "MN")])
+def test_long_sums_keep_their_digits(terms: Any) -> None:
+    """One chain of sums per lane would be wrong in the third digit."""
+    size, number = 3_000_000, float(np.float32(0.1))
+    shape = {"": (), "K": (size,), "MK": (1, size), "KN": (size, 1), "MN": (1, 1)}
+    x, y = (np.full(shape[one], number, np.float32) for one in terms[:2])
+    found = tg.compile(np.matmul)(x, y)
+    np.testing.assert_allclose(found, np.full(shape[terms[2]], size * number**2), rtol=2e-5)

@@ -62,6 +62,20 @@ def test_powers_comparisons_and_settings() -> None:
     assert x == 1.5**-0.5
 
 
+def test_integers_are_exact_and_wrap_around() -> None:
+    x, most, more, out = np.array(2**53), np.array(2**63 - 1), np.array(False), np.array(0)
+    run = bind(
+        [
+            ScalarStep(ops.add, (x, 1), x),  # as a float64 it would stay
+            ScalarStep(ops.add, (most, 1), out),
+            ScalarStep(ops.less, (out, x), more),
+            ScalarStep(ops.where, (more, x, -5), most),
+        ]
+    )
+    run()
+    assert (x, out, more, most) == (2**53 + 1, -(2**63), True, 2**53 + 1)
+
+
 def test_an_empty_program_does_nothing() -> None:
     bind([])()
 
@@ -70,8 +84,14 @@ def test_errors_teach() -> None:
     one = np.array(1.0)
     with pytest.raises(ShapeError, match=r"array of shape \(2,\); each value is one number"):
         bind([ScalarStep(ops.negative, (np.ones(2),), one)])
-    with pytest.raises(DTypeError, match="it takes float32, float64 and bool"):
+    with pytest.raises(DTypeError, match="it takes float32, float64, int64 and bool"):
+        bind([ScalarStep(ops.negative, (np.array(1, np.int32),), one)])
+    with pytest.raises(DTypeError, match="makes int64; the array for its result is float64"):
         bind([ScalarStep(ops.negative, (np.array(1),), one)])
+    with pytest.raises(
+        DTypeError, match=r"op 'tanh' emits nothing for int64: say @tanh.emit\(integers=True\), or cast"
+    ):
+        bind([ScalarStep(ops.tanh, (np.array(1),), one)])
     with pytest.raises(DTypeError, match="makes float64; the array for its result is float32"):
         bind([ScalarStep(ops.negative, (one,), np.array(1, np.float32))])
     with pytest.raises(DTypeError, match="put a cast before it"):

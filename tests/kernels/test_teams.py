@@ -11,9 +11,11 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.errors import SettingError
+from tinygraph.kernels import elementwise
 from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.machine_code import Private, compile_kernel
-from tinygraph.kernels.teams import Table
+from tinygraph.kernels.program import Program
+from tinygraph.kernels.teams import Table, unless_same
 from tinygraph.kernels.threads import get_threads
 
 
@@ -200,3 +202,31 @@ def test_a_check_ends_a_table(threads: int, size: int) -> None:
     flag[0] = 1
     quiet()  # nothing was wrong after all
     np.testing.assert_array_equal(x, np.full(size, 10.0))
+
+
+def test_what_reads_the_same_does_not_run_again() -> None:
+    """Two kernels in one memory: each runs if the source has changed, or if the other one ran."""
+    source, copy, maker, out = np.arange(5.0), np.zeros(40, np.uint8), np.zeros(1, np.int64), np.zeros(5)
+    forth, back = (
+        unless_same(source, copy, maker, [elementwise_bound(source[::step], out)]) for step in (1, -1)
+    )
+    forth()
+    np.testing.assert_array_equal(out, [0, 1, 2, 3, 4])
+    out[:] = 7
+    forth()
+    np.testing.assert_array_equal(out, [7] * 5)
+    source[4] = 9
+    forth()
+    np.testing.assert_array_equal(out, [0, 1, 2, 3, 9])
+    back()
+    np.testing.assert_array_equal(out, [9, 3, 2, 1, 0])
+    forth()
+    np.testing.assert_array_equal(out, [0, 1, 2, 3, 9])
+    source[0] = -0.0  # another number than 0.0, for who divides by it
+    forth()
+    assert np.signbit(out[0])
+
+
+def elementwise_bound(x: Any, out: Any) -> Any:
+    """out = x"""
+    return elementwise.bind(Program((x.dtype.name,), (), (0,)), [x], [out])

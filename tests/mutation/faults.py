@@ -777,14 +777,27 @@ _TABLES = {  # (file, tests): faults
         ),
     ],
     ("tinygraph/kernels/images/pooling.py", "kernels"): [
+        ("positions out of range are taken", "Check(strays, complain)", "Check(strays, lambda: None)"),
         (
-            "windows beyond the border",
-            "if (rows - 1) * down + (a - 1) * dy >= height or (columns - 1) * right + (b - 1) * dx >= width:",
-            "if False:",
+            "what is scattered to is not cleared",
+            "code.nest([sizes[axis] for axis in cleared[:-1]], clear)",
+            "pass",
         ),
-        ("the rest of a row", "if whole < size:\n                    vector(whole, size - whole)", "pass"),
-        ("positions without dilation", "splat(i * dy * made.width + j * dx,", "splat(i * made.width + j,"),
-        ("positions out of range are taken", "if strays[0]:", "if False:"),
+    ],
+    ("tinygraph/kernels/images/window_tables.py", "kernels"): [
+        ("the rest of a row", "if whole < stop:", "if False:"),
+        ("windows without dilation", "code.offset(first, (tap, apart))", "code.offset(first, tap)"),
+        ("a row of a window is counted twice", "given = [nothing] if mean else held", "given = held"),
+        (
+            "the last window that reads an element",
+            'np.arange(size), side="right")\n    stop',
+            "np.arange(size))\n    stop",
+        ),
+        (
+            "windows alike of other shares",
+            "(last.taps, last.share) == (count, share)",
+            "last.taps == count",
+        ),
     ],
     ("tinygraph/kernels/images/packing.py", "kernels"): [
         (

@@ -78,13 +78,23 @@ PROGRAMS: list[Callable[..., Any]] = [
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["one kernel", "kernels"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Loops of small bodies as one kernel, and as loops over kernels, as larger ones are."""
+    if kernels.available() and request.param == "kernels":
+        from tinygraph.kernels import small_loops
+
+        monkeypatch.setattr(small_loops, "bind", lambda *_: None)
+    return str(request.param)
+
+
 def flat(found: Any) -> list[Any]:
     return [np.asarray(one) for one in tg.tree.flatten(found)[0]]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("f", PROGRAMS)
-def test_values_are_those_of_loops_in_python(f: Callable[..., Any], dtype: Any) -> None:
+def test_values_are_those_of_loops_in_python(f: Callable[..., Any], dtype: Any, way: str) -> None:
     """Twice, since pointers move on in a loop and must be back where they were for the next one."""
     x = XS.astype(dtype)
     compiled = tg.compile(f)
@@ -94,7 +104,7 @@ def test_values_are_those_of_loops_in_python(f: Callable[..., Any], dtype: Any) 
 
 
 @pytest.mark.parametrize("f", PROGRAMS)
-def test_gradients_are_those_of_loops_in_python(f: Callable[..., Any]) -> None:
+def test_gradients_are_those_of_loops_in_python(f: Callable[..., Any], way: str) -> None:
     def loss(x: Any) -> Any:
         total: Any = 0.0
         for one in tg.tree.flatten(f(x))[0]:
@@ -108,11 +118,16 @@ def test_gradients_are_those_of_loops_in_python(f: Callable[..., Any]) -> None:
 
 @pytest.mark.skipif(not kernels.available(), reason="llvmlite is not there")
 @pytest.mark.parametrize("f", PROGRAMS)
-def test_they_are_one_native_call(f: Callable[..., Any]) -> None:
+def test_they_are_one_native_call(f: Callable[..., Any], way: str) -> None:
     from tinygraph_ops.control_flow import kernels as loops
 
     compiled = tg.compile(f)
     compiled(XS)
+    if way == "one kernel":
+        loops_made = [step for step in compiled.plan.steps if step.node.kind == "control"]
+        kind = "_CountedLoop" if f is numbered else "Bound"  # numbers of 32 bits are for kernels of their own
+        assert [type(one.kernel.run).__name__ for one in loops_made] == [kind]
+        return
     found = [
         call
         for _, call in compiled.plan.calls
@@ -137,3 +152,69 @@ def test_a_loop_without_a_bound_inside_of_one_can_be_interrupted() -> None:
     np.testing.assert_allclose(compiled(XS), f(XS), rtol=1e-12)
     (loop,) = (call for _, call in compiled.plan.calls if isinstance(call, loops._CountedLoop))
     assert loop._loop is None
+
+
+# -- small loops are one kernel ------------------------------------------------------------------------------------
+
+
+def counted(n: Any, x: Any) -> Any:
+    """A counter, compared and added to, beside numbers: 1,000 steps from 1 are 100 - 99 * 0.999 ** 1000."""
+    return tg.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] * 0.999 + 0.1), (0, x))
+
+
+@pytest.mark.skipif(not kernels.available(), reason="llvmlite is not there")
+@pytest.mark.parametrize("steps", [0, 1, 1_000, 2_500_000])
+def test_a_loop_without_a_bound_runs_in_pieces(steps: int) -> None:
+    compiled = tg.compile(lambda x: counted(steps, x))
+    count, found = compiled(np.ones(3))
+    (loop,) = [step.kernel.run for step in compiled.plan.steps if step.node.kind == "control"]
+    assert type(loop).__name__ == "_InPieces"
+    assert int(count) == steps
+    np.testing.assert_allclose(found, np.full(3, 100.0 - 99.0 * 0.999**steps), rtol=1e-9)
+
+
+def integers(x: Any) -> Any:
+    """2, 3, 5, 9, 17, 33, 65, 129: until the counter is above 100."""
+
+    def step(s: Any) -> Any:
+        n, v, w = s
+        return n * 2 - 1, v * n + (2 - n), np.where(n > 3, v, -v) + w[::-1]
+
+    return tg.while_loop(lambda s: (s[0] != 7) & (s[0] < 100), step, (2, x, x * 0.0))
+
+
+@pytest.mark.parametrize("f", [integers, lambda x: tg.grad(lambda v: np.sum(bounded(v)))(x)])
+def test_small_loops_are_right(f: Callable[..., Any], way: str) -> None:
+    x = np.array([1.0, -2.0, 0.5])
+    for mine, right in zip(flat(tg.compile(f)(x)), flat(f(x)), strict=True):
+        np.testing.assert_allclose(mine, right, rtol=1e-12)
+
+
+def bounded(x: Any) -> Any:
+    """Everything that a small body may do: folds, moves, products, a choice, a loop inside."""
+
+    def step(s: Any) -> Any:
+        v, n = s
+        m = np.stack([v, v[::-1]])
+        v = np.concatenate([v[1:], np.reshape(np.mean(m) + np.max(v), (1,))]) + m.T @ np.array([0.1, 0.2])
+        v = tg.cond(v[0] > 0.0, lambda u: u * 0.5, lambda u: np.sin(u) + n, v)
+        return tg.fori_loop(0, 3, lambda i, u: u + 0.01 * i * u * np.prod(u), v), n + 1.0
+
+    return tg.while_loop(lambda s: s[1] < 5.0, step, (x, np.float64(0.0)), max_steps=9)[0]
+
+
+def test_what_is_only_compared_has_no_backward_loop() -> None:
+    """x decides when steps are taken, and moves none of them: the gradient by x is the direct one, 2 x."""
+
+    def f(x: Any) -> Any:
+        start = (np.ones(2), np.sum(x * x))
+        y, _ = tg.while_loop(
+            lambda s: s[1] > 0.5, lambda s: (s[0] * 0.5, s[1] - np.sum(x * x) / 8.0), start, max_steps=20
+        )
+        return np.sum(y) + np.sum(x * x)
+
+    x = np.array([1.0, 2.0])
+    graph = tg.capture(tg.grad(f), x)
+    assert [node.phase for node in graph.nodes if getattr(node, "kind", "") == "control"] == []
+    np.testing.assert_array_equal(tg.compile(tg.grad(f))(x), [2.0, 4.0])
+    np.testing.assert_array_equal(tg.grad(f)(x), [2.0, 4.0])

@@ -1,5 +1,7 @@
 """`tg.vmap`: against loops, derivatives by hand and JAX; under and over every other transform; what it refuses."""
 
+import functools
+import random
 import warnings
 
 import numpy as np
@@ -336,3 +338,65 @@ def test_dropout_under_vmap():
     assert len({row.tobytes() for row in shared}) == 1
     with pytest.raises(SettingError, match='"error", "different" or "same"'):
         tg.vmap(np.sin, randomness="some")
+
+
+class Noisy(tg.nn.Module):
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x):
+        return x * self._factor()
+
+    def _factor(self):
+        return self.generator.normal()
+
+
+GLOBAL = np.random.default_rng(3)
+
+
+def noise():
+    return GLOBAL.normal()
+
+
+def test_generators_of_numpy_and_python_are_noticed_however_they_are_reached():
+    own = np.random.default_rng(3)
+    draw, module, table = own.normal, Noisy(own), {"generators": [own]}
+
+    def through_another(x):
+        def inner():
+            return own.normal()
+
+        return x * inner()
+
+    reach = [
+        lambda x: x * own.normal(),
+        lambda x: x * noise(),
+        lambda x: x * draw(),
+        lambda x: x * module(x),
+        lambda x: x * table["generators"][0].normal(),
+        lambda x, generator=own: x * generator.normal(),
+        through_another,
+        module,
+        module.forward,
+        functools.partial(lambda generator, x: x * generator.normal(), own),
+        tg.grad(lambda x: x**2 * own.normal()),
+        tg.vmap(lambda x: x * own.normal(), axis_size=1, in_axes=None),
+        lambda x: x * random.random(),
+        lambda x: x * np.random.rand(),
+    ]
+    first = np.random.default_rng(3).normal()
+    for function in reach:
+        with pytest.raises(
+            CaptureError, match=r"^vmap: a random number was drawn from .* randomness=\"same\""
+        ):
+            tg.vmap(function)(np.ones(3))
+        assert own.bit_generator.state == GLOBAL.bit_generator.state  # put back
+    with pytest.raises(CaptureError, match="drawn from an argument"):
+        tg.vmap(lambda x, generator: x * generator.normal(), in_axes=(0, None))(np.ones(3), own)
+    shared = tg.vmap(lambda x: x * own.normal(), randomness="same")
+    close(shared(np.ones(3)), [first] * 3)
+    seeded = tg.vmap(
+        lambda x: x * np.random.default_rng(3).normal()
+    )  # the same in each example of a loop, too
+    close(seeded(np.ones(3)), [first] * 3)

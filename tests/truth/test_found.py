@@ -25,7 +25,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.errors import CaptureError, DTypeError, InPlaceError, RecordingError, ShapeError
+from tests.truth.test_cases import T, close
+from tinygraph.errors import CaptureError, DTypeError, InPlaceError, OpError, RecordingError, ShapeError
 
 ones = np.ones(3)
 
@@ -688,3 +689,125 @@ def test_integers_that_no_small_dtype_holds_are_refused(ufunc: Any, given: Any, 
 def test_bools_have_no_plus(plus: Any) -> None:
     with pytest.raises(DTypeError, match="no \\+ of bools"):
         plus(tg.tensor(bools))
+
+
+# -- what writes, and what is written with it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("write", "right"),
+    [  # of y = [1, 2, 3] and its view z = y[0:2]: what y is afterwards, summed
+        (operator.ipow, 1 + 4 + 3),
+        (operator.ifloordiv, 0 + 1 + 3),
+        (operator.imod, 1 + 0 + 3),
+        (operator.iadd, 3 + 4 + 3),
+    ],
+)
+def test_every_operator_that_writes_in_numpy_writes_through_views(write: Any, right: float) -> None:
+    def program(x: Any) -> Any:
+        y = x * 1.0
+        z = y[0:2]
+        assert write(z, 2) is z
+        return np.sum(y)
+
+    assert program(np.array([1.0, 2.0, 3.0])) == right
+    assert program(T([1, 2, 3])).item() == right
+    assert tg.compile(program)(np.array([1.0, 2.0, 3.0])) == right
+
+
+@pytest.mark.parametrize(
+    ("write", "right"),
+    [
+        (operator.iand, [4, 2, 7]),
+        (operator.ior, [7, 6, 7]),
+        (operator.ixor, [3, 4, 7]),
+        (operator.ilshift, [320, 128, 7]),
+        (operator.irshift, [0, 0, 7]),
+    ],
+)
+def test_operators_of_integers_write_too(write: Any, right: list[int]) -> None:
+    y = tg.tensor(np.array([5, 2, 7]))
+    z = y[0:2]
+    write(z, 6)
+    assert y.tolist() == right
+
+
+def test_a_gradient_passes_through_powers_and_products_in_place() -> None:
+    def program(x: Any) -> Any:
+        y = x * 1.0
+        row = y[0]
+        row **= 3
+        return np.sum(y)
+
+    close(tg.grad(program)(np.array([[2.0, 3.0], [4.0, 5.0]])), [[12, 27], [1, 1]])
+    m = T([[1, 2], [3, 4]]) * 1.0
+    m @= np.array([[0.0, 1.0], [1.0, 0.0]])
+    assert m.tolist() == [[2, 1], [4, 3]]
+    number = tg.compile(lambda t, n: t * _three_operators(n))
+    close(number(ones, 7), ones)  # 49 // 3 % 5
+
+
+def _three_operators(n: Any) -> Any:
+    n **= 2
+    n //= 3
+    n %= 5
+    return n
+
+
+@pytest.mark.parametrize(
+    "diagonal", [np.diagonal, lambda y: y.diagonal(), np.linalg.diagonal, lambda y: np.diagonal(y)[0:2]]
+)
+def test_a_diagonal_follows_what_is_written_to_its_matrix(diagonal: Any) -> None:
+    def program(x: Any) -> Any:
+        y = x * 1.0
+        part = diagonal(y)
+        y[...] = y * 3 + 1
+        return np.sum(part)
+
+    x = np.arange(4.0).reshape(2, 2)
+    assert program(x) == 1 + 10
+    assert program(T(x)).item() == 11
+    close(tg.grad(program)(x), [[3, 0], [0, 3]])
+    assert tg.compile(program)(x) == 11
+    with pytest.raises(InPlaceError, match="read-only"):
+        diagonal(T(x) * 1.0)[0] = 1.0
+
+
+def test_what_numpy_copies_and_does_not() -> None:
+    for function, right in (
+        (lambda y: np.astype(y, float, copy=False), 4.0),
+        (lambda y: np.astype(y, float), 1.0),
+        (np.block, 1.0),
+        (lambda y: np.block([y]), 1.0),
+    ):
+
+        def program(x: Any, function: Any = function) -> Any:
+            y = x * 1.0
+            other = function(y)
+            y[...] = 4.0
+            return np.sum(other[0])
+
+        assert program(np.ones(1)) == program(T(np.ones(1))).item() == right
+
+
+@pytest.mark.parametrize(
+    "text", [str, lambda n: f"{n}", "{}".format, lambda n: {"a2": "xx"}.get(f"a{n}", "x")]
+)
+def test_a_captured_number_has_no_digits(text: Any) -> None:
+    with pytest.raises(CaptureError, match="which digits it has is not known"):
+        tg.compile(lambda t, n: t * len(text(n)))(ones, 2)
+
+
+def test_full_like_and_triangles_of_small_types() -> None:
+    filled = tg.compile(lambda t, n: np.full_like(t, n))
+    small = np.array([1, 2], np.int8)
+    assert filled(small, 100).tolist() == [100, 100]
+    with pytest.raises(OverflowError):
+        np.full_like(small, 200)
+    with pytest.raises(OpError, match="out of bounds for int8"):
+        filled(small, 200)
+    with pytest.raises(CaptureError, match="Pass an integer"):
+        filled(small, 2.5)
+    upper = np.triu(tg.tensor(np.array([[True, False], [True, True]])))
+    assert upper.dtype == np.bool_
+    assert upper.tolist() == [[True, False], [False, True]]

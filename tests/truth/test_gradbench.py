@@ -225,6 +225,9 @@ def test_the_particle_meets_the_origin(modes: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit:DeprecationWarning"
+)  # which GradBench's own program for PyTorch uses
 @pytest.mark.parametrize("peer", ["pytorch", "jax"])
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("saddle", "particle")])
 def test_the_peers_compute_the_same(name: str, peer: str) -> None:

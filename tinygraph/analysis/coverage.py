@@ -15,6 +15,7 @@ from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Place, mode
 from tinygraph.core.node import Leaf, Node, edge_node, edge_type, is_recorded, new_node
 from tinygraph.core.op import LiveRule, Op
+from tinygraph.core.subgraphs import parts_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType
@@ -79,8 +80,9 @@ class Coverage:
         return not self.missing
 
     def of(self, node: Node) -> Status | None:
-        """The worst status of a node's operands; None for a leaf, and where all operands are constants."""
+        """The worst status of a node's operands, and of what a loop or a choice runs; None for leaves and constants."""
         found = {entry.status for entry in self._by_node.get(id(node), ())}
+        found |= {one for part in parts_of(node) for inner in part.graph.nodes if (one := self.of(inner))}
         return next((one for one in _WORST_FIRST if one in found), None)
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -154,6 +156,8 @@ def _entries(nodes: Sequence[Node], order: int, forward: bool) -> Iterator[tuple
             for position, entry in enumerate(node.inputs):
                 if is_recorded(entry):
                     yield node, _entry(rules, node, position, order, forward)
+            for part in parts_of(node):
+                yield from _entries(part.graph.nodes, order, forward)
 
 
 def _entry(rules: _Rules, node: Node, position: int, order: int, forward: bool) -> OperandCoverage:

@@ -111,7 +111,7 @@ def draw(
     open_it
         Open the result in a browser.
     """
-    out = path or file.with_suffix(".html" if open_it else ".svg")
+    out = path or file.parent / f"{file.stem}{'.html' if open_it else '.svg'}"
     if out.resolve() == file.resolve():
         raise DrawingError(
             f"{file} would be overwritten by its own picture: name another file for the picture"

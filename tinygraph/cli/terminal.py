@@ -34,9 +34,20 @@ def say(text: str) -> None:
 def fail(error: object) -> int:
     """Print an error's message and notes, and return the exit status that goes with it."""
     notes = getattr(error, "__notes__", [])
-    message = "\n".join([str(error) or type(error).__name__, *notes])
+    message = "\n".join([_words(error) or type(error).__name__, *notes])
     errors.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
     return 1
+
+
+def _words(error: object) -> str:
+    """What an error says; of a file that cannot be used, without the system's number for it."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"there is no file or folder {error.filename!r}"
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename!r} is a folder, not a file"
+    return f"{error.filename!r} cannot be used: {error.strerror}"
 
 
 def open_for_user(path: Path) -> None:

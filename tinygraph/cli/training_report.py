@@ -113,7 +113,7 @@ def _drawings(task: Task, notes: list[str]) -> dict[str, str]:
     network.eval()
     drawn: dict[str, str] = {}
     wanted: dict[str, Callable[[], str]] = {
-        "model.svg": lambda: tg.draw(network, inputs=image, zoom="module").svg(),
+        "model.svg": lambda: tg.draw(network, inputs=image, zoom="module", direction="wrap").svg(),
         "model-ops.svg": lambda: tg.draw(network, inputs=image, zoom="op").svg(),
         "step.svg": lambda: tg.draw(loss, zoom="module", backward=True).svg(),
         "step-ops.svg": lambda: tg.draw(loss, zoom="op", backward=True).svg(),

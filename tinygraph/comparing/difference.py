@@ -19,11 +19,12 @@ MOST_GRADIENTS = 10
 
 
 class Change(NamedTuple):
-    """Two nodes that are the same one, and what is different about them."""
+    """Two nodes that are the same one, what is different about them, and about the bodies of loops and choices."""
 
     before: Node
     after: Node
     details: tuple[str, ...]
+    inside: tuple[tuple[str, Difference], ...] = ()
 
 
 class Difference:
@@ -105,7 +106,11 @@ class Difference:
                 if id(one) in removed:
                     yield f"- {title(one)}"
             if id(node) in changes:
-                yield f"~ {title(node, types=False)}: {'; '.join(changes[id(node)].details)}"
+                change = changes[id(node)]
+                yield f"~ {title(node, types=False)}: {'; '.join(change.details)}"
+                for name, inner in change.inside:
+                    yield f"  in its {name}:"
+                    yield from (f"    {line}" for line in inner._lines())
         yield from (f"- {title(one)}" for one in before if id(one) in removed)
         if self.following:
             yield f"~ {len(self.following)} more whose types follow, the last: {title(self.following[-1].after)}"

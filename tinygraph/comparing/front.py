@@ -12,6 +12,7 @@ from tinygraph.comparing.matching import Matching, constant_key, settings_with_d
 from tinygraph.core.graph import Graph, graph_of
 from tinygraph.core.node import Leaf, Node, edge_index, edge_node, is_recorded
 from tinygraph.core.state import Generator
+from tinygraph.core.subgraphs import subgraphs_of
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import type_of
 from tinygraph.errors import GraphError, TinygraphError
@@ -47,10 +48,18 @@ def diff(a: object, b: object, *, inputs: object = None) -> Difference:
     given = () if inputs is None else tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
     first, second = _graph(a, given), _graph(b, given)
     matching = Matching(first, second)
+    found = _structure(matching)
+    if inputs is not None:
+        _compare_numbers(found, matching, given)
+    return found
+
+
+def _structure(matching: Matching) -> Difference:
+    """What differs but for the numbers."""
     changed, following = _changes(matching)
-    found = Difference(
-        first,
-        second,
+    return Difference(
+        matching.a,
+        matching.b,
         partners=matching.backward,
         removed=tuple(node for node in matching.nodes_a if id(node) not in matching.forward),
         added=tuple(node for node in matching.nodes_b if id(node) not in matching.backward),
@@ -58,9 +67,6 @@ def diff(a: object, b: object, *, inputs: object = None) -> Difference:
         following=tuple(following),
         interface=tuple(_interface(matching)),
     )
-    if inputs is not None:
-        _compare_numbers(found, matching, given)
-    return found
 
 
 def _graph(target: Any, inputs: tuple[Any, ...]) -> Graph:
@@ -109,8 +115,20 @@ def _changes(matching: Matching) -> tuple[list[Change], list[Change]]:
         if types and not details and any(id(parent) in retyped for parent in node.parents()):
             following.append(Change(before, node, (types,)))
         elif details or types:
-            changed.append(Change(before, node, (*details, *((types,) if types else ()))))
+            changed.append(
+                Change(before, node, (*details, *((types,) if types else ())), _inside(before, node))
+            )
     return changed, following
+
+
+def _inside(before: Node, after: Node) -> tuple[tuple[str, Difference], ...]:
+    """How the bodies of two loops or choices differ, by what their op calls them."""
+    one, other = subgraphs_of(before), subgraphs_of(after)
+    return tuple(
+        (name, _structure(Matching(one[name].graph, other[name].graph)))
+        for name in one
+        if name in other and one[name] != other[name]
+    )
 
 
 def _types_detail(before: Node, after: Node) -> str:
@@ -150,7 +168,11 @@ def _details(matching: Matching, before: Node, after: Node) -> list[str]:
     for name in dict.fromkeys((*one, *other)):
         if before.op is not after.op and (name not in one or name not in other):
             continue  # another op has other settings
-        if repr(one.get(name)) != repr(other.get(name)):
+        if repr(one.get(name)) == repr(other.get(name)):
+            continue
+        if any(key.partition("[")[0] == name for key in (*subgraphs_of(before), *subgraphs_of(after))):
+            details.append(f"{name} changed")
+        else:
             details.append(f"{name} {one.get(name)!r} → {other.get(name)!r}")
     if before.op is not after.op and len(before.inputs) != len(after.inputs):
         return details

@@ -15,6 +15,7 @@ from tinygraph import kernels
 from tinygraph.compiler.choosing import BoundKernel, bind_loop, choose_kernel
 from tinygraph.core.node import Node
 from tinygraph.core.types import Array
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.lowering import Lowering
 from tinygraph.kernels.program import Program, canonical
 
@@ -108,7 +109,7 @@ def _loop(node: Node, operands: Sequence[Any], outputs: Sequence[Array]) -> _Loo
 
 
 def _extent(array: Array) -> tuple[int, int]:
-    start = array.ctypes.data
+    start = address_of(array)
     return start, start + array.nbytes
 
 

@@ -6,14 +6,16 @@ Each decision is made once and read by those after it: how images lie (`layouts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.analysis.memory import Memory
 from tinygraph.compiler.alike_runs import AlikeRun
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel, joined_calls, kernel_cpu, lower
+from tinygraph.compiler.keeping import keeping
 from tinygraph.compiler.layouts import Question, choose_layouts
 from tinygraph.compiler.moving import Pointer, movable
 from tinygraph.compiler.passes.verify import operand_type
@@ -56,27 +58,13 @@ def build_plan(
         native: generate kernels of single numbers, too, where NumPy's call would do: all of a loop's body must be.
     """
     threads, cpu = get_threads(), kernel_cpu(exact, measured)
-    nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
-    layouts, asked = choose_layouts(nodes, graph.inputs, cpu)
-    memory = Memory(graph, layouts)
-    lowerings = [_lowering(i, memory, asked.get(id(node)), cpu) for i, node in enumerate(nodes)]
-    places = Places(graph, memory, layouts, lowerings, shared)
-    schedule = _Schedule(memory, places, native)
-    for i, (node, lowering) in enumerate(zip(nodes, lowerings, strict=True)):
-        schedule.add(i, node, lowering)
-    outputs = tuple(map(schedule.value, graph.outputs))
-    updates = tuple(_copied(graph, memory, places, schedule))
-    gradients = tuple(
-        (leaf, None if value is None else Gradient(schedule.value(value), _is_lent(leaf, value, memory)))
-        for leaf, value in graph.gradients
-    )
-    steps = schedule.finished()
-    calls = tuple(joined_calls([step.kernel.run for step in steps], threads))
-    taken, made = _elsewhere(graph, places, outputs, steps, calls)
+    layouts, places, bound = _bound(graph, cpu, shared, native)
+    calls = tuple(joined_calls([step.kernel.run for step in bound.steps], threads))
+    taken, made = _elsewhere(graph, places, bound, calls)
     return Plan(
         graph=graph,
         layouts=layouts,
-        steps=steps,
+        steps=bound.steps,
         arrays=places.arrays,
         arena=places.arena,
         arena_bytes=places.arena_bytes,
@@ -85,11 +73,11 @@ def build_plan(
         inputs=tuple(places.inputs),
         states=tuple(places.states),
         gradients_read=tuple(gradients_read),
-        numbers_read=tuple(schedule.numbers_read),
-        outputs=outputs,
-        written=tuple(schedule.written),
-        updates=updates,
-        gradients=gradients,
+        numbers_read=bound.numbers_read,
+        outputs=bound.outputs,
+        written=bound.written,
+        updates=bound.updates,
+        gradients=bound.gradients,
         threads=threads,
         own_bytes=places.own_bytes,
         lock=shared.lock if shared is not None else Lock(),
@@ -99,21 +87,57 @@ def build_plan(
     )
 
 
+class _Bound(NamedTuple):
+    """What runs, in order, and where what leaves the graph lies afterwards; fields as those of `Plan`."""
+
+    steps: tuple[Step, ...]
+    outputs: tuple[Array, ...]
+    written: tuple[tuple[int, Leaf], ...]
+    updates: tuple[Update, ...]
+    gradients: tuple[tuple[Leaf, Gradient | None], ...]
+    numbers_read: tuple[tuple[Array, Array], ...]
+
+
+def _bound(
+    graph: Graph, cpu: Cpu, shared: PlanMemory | None, native: bool
+) -> tuple[Mapping[Key, Layout], Places, _Bound]:
+    """The layouts and places of a graph's values, and the kernels bound to them.
+
+    What was known of memory and kernels on the way ends with this call: the tables of the plan are made without it.
+    """
+    nodes = [node for node in graph.nodes if not isinstance(node, Leaf)]
+    layouts, asked = choose_layouts(nodes, graph.inputs, cpu)
+    memory = Memory(graph, layouts)
+    lowerings = deque(_lowering(i, memory, asked.pop(id(node), None), cpu) for i, node in enumerate(nodes))
+    places = Places(graph, memory, layouts, lowerings, shared)
+    schedule = _Schedule(memory, places, native or any(lowerings))
+    for i, node in enumerate(nodes):
+        schedule.add(i, node, lowerings.popleft())
+    outputs = tuple(map(schedule.value, graph.outputs))
+    updates = tuple(_copied(graph, memory, places, schedule))
+    gradients = tuple(
+        (leaf, None if value is None else Gradient(schedule.value(value), _is_lent(leaf, value, memory)))
+        for leaf, value in graph.gradients
+    )
+    steps = schedule.finished()
+    numbers = tuple(schedule.numbers_read)
+    return layouts, places, _Bound(steps, outputs, tuple(schedule.written), updates, gradients, numbers)
+
+
 def _elsewhere(
     graph: Graph,
     places: Places,
-    outputs: Sequence[Array],
-    steps: Sequence[Step],
+    bound: _Bound,
     calls: Sequence[tuple[Sequence[int], Callable[[], Any]]],
 ) -> tuple[dict[int, list[Pointer]], dict[int, list[Pointer]]]:
     """Inputs and results that may lie in the caller's memory: of plans that change nothing."""
     if graph.updates or graph.gradients or places.elsewhere:
         return {}, {}
-    written = [array for step in steps for array in step.outputs]
+    written = [array for step in bound.steps for array in step.outputs]
     homes = [home for _, home in places.states]
     return (
-        movable(calls, places.inputs, [*outputs, *written]),
-        movable(calls, outputs, [*places.inputs, *homes]),
+        movable(calls, places.inputs, [*bound.outputs, *written]),
+        movable(calls, bound.outputs, [*places.inputs, *homes]),
     )
 
 
@@ -194,6 +218,8 @@ class _Schedule:
             self._end_run()
             self._clear_halos(node, outputs)
             kernel = choose_kernel(node, operands, outputs, lowering, self._places.scratch.get(i, ()))
+            if i in self._places.rooms:
+                kernel = kernel._replace(run=keeping(kernel.run, self._places.rooms[i]))
         self.written += [(len(self.steps), state) for state in self._states_made(i)]
         self.steps.append(Step(node, kernel, outputs, (node,)))
 

@@ -23,12 +23,14 @@ from tinygraph.compiler.passes.fuse_epilogues import fuse_epilogues
 from tinygraph.compiler.passes.join_ops import join_ops
 from tinygraph.compiler.passes.look_through import facts_inside, look_through
 from tinygraph.compiler.passes.recompute import recompute, recompute_cheap
+from tinygraph.compiler.passes.roll import roll
 from tinygraph.compiler.passes.schedule import schedule
 from tinygraph.compiler.passes.sum_parts import sum_parts
 from tinygraph.compiler.plan import NODE_BYTES, Plan, check_repeats
 from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.compiler.profile import Profile
 from tinygraph.compiler.recorded_call import Recorder
+from tinygraph.compiler.short_calls import ShortCall, short_call
 from tinygraph.compiler.static_arguments import Static, StaticArguments, unmarked
 from tinygraph.core.graph import Graph
 from tinygraph.core.locks import Lock
@@ -39,12 +41,14 @@ from tinygraph.core.trees import flatten
 from tinygraph.core.types import ArrayType, type_of
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, TinygraphWarning
 from tinygraph.kernels.recent import Recent
+from tinygraph.tracing.collector import collection_paused
 from tinygraph.tracing.facts import Fixed
 from tinygraph.tracing.trace import PYTHON_NUMBERS, Trace, capture_with
 
 COMPILE_PASSES: tuple[Pass, ...] = (
     *PASSES,
     sum_parts,
+    roll,
     join_ops,
     fuse_elementwise,
     fuse_epilogues,
@@ -63,13 +67,14 @@ _SAID: dict[Any, Any] = {}  # warnings that were given, once a line
 
 
 class CapturedVersion(NamedTuple):
-    """One captured version of a function."""
+    """One captured version of a function; `short` is for calls that need little, if there can be any."""
 
     graph: Graph
     trace: Trace
     stages: list[Stage]
     plan: Plan
     recorder: Recorder
+    short: ShortCall | None
 
     def with_closed(self, values: list[Any], wanted: int) -> int:
         """Add the values of tensors that it closes over to those of its arguments.
@@ -138,9 +143,15 @@ class Compiled:
         self._changed: set[str] = set()  # what captures changed of what they read
         self._served_once: Any = None  # the kinds of the arguments of a capture that did
         self._latest: CapturedVersion | None = None
+        self._short: ShortCall | None = None  # of the latest version
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
+        short = self._short
+        if short is not None and not kwargs:
+            found = short(args)
+            if found is not None:
+                return found[0]
         mode = modes.current
         if self._static is not None:
             args, kwargs = self._static.marked(args, kwargs)
@@ -263,7 +274,7 @@ class Compiled:
         """
         leaves: Sequence[Any] = args
         shape: object = len(args)
-        if kwargs or not _PLAIN.issuperset(map(type, args)):
+        if not _are_plain(args, kwargs):
             leaves, tree = flatten((args, kwargs))
             shape = tree
         kinds: list[Any] = []
@@ -299,7 +310,16 @@ class Compiled:
             trace = entry.trace
             if (not trace.asked or trace.serves(values)) and trace.broken() is None and entry.plan.fits():
                 self._latest = entry
+                self._short = entry.short if self._static is None else None
                 return entry
+        return self._captured_version(key, args, kwargs, values, known)
+
+    @collection_paused()  # one collection behind all of it, not one behind each part
+    def _captured_version(
+        self, key: object, args: tuple[Any, ...], kwargs: dict[str, Any], values: list[Any], known: Versions
+    ) -> CapturedVersion:
+        """Capture the function, and plan what was captured."""
+        self._short = None
         self._note(key, known[0] if known else None, values)
         leaves, tree = flatten((args, kwargs))
         args, kwargs = tree.unflatten(leaves)  # containers of its own, which it may change
@@ -316,7 +336,8 @@ class Compiled:
         recorder = Recorder(graph, trace, self.passes, self._name, exact, self.tune)
         if self._latest is not None:  # what passes made on the way is kept of the latest version alone
             del self._latest.stages[1:-1]
-        self._latest = CapturedVersion(graph, trace, stages, plan, recorder)
+        short = short_call(graph, trace, plan, args, kwargs)
+        self._latest = CapturedVersion(graph, trace, stages, plan, recorder, short)
         if trace.effects:  # what it changed, only Python changes again: this plan serves for this call alone
             self._served_once = key
             return self._latest
@@ -476,7 +497,7 @@ class Compiled:
                 for entry in versions:
                     entry.recorder.release()
             self._last_known = (None, Versions())
-            self._latest = None
+            self._latest = self._short = None
             self._memory.release()
 
     @property
@@ -500,9 +521,14 @@ def _generators_kept(graph: Graph) -> Iterator[None]:
             generator.state = state
 
 
+def _are_plain(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether arguments are surely no containers and have no names, so that they are their own leaves."""
+    return not kwargs and _PLAIN.issuperset(map(type, args))
+
+
 def _inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The arguments that are inputs of the graph, in its order."""
-    leaves, _ = flatten((args, kwargs))
+    leaves = args if _are_plain(args, kwargs) else flatten((args, kwargs))[0]
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) or _varies(leaf)]
 
 

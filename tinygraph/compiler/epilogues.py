@@ -110,7 +110,10 @@ def _lowering(joined: Joined, layouts: Layouts, cpu: Any) -> Lowering | None:
 
     wanted = None if inner.layouts is None else _wanted(joined, inner.layouts, kept)
     name = f"{inner.name} + epilogue" if fused is not None else f"{inner.name}, loop"
-    return Lowering(bind, wanted, inner.scratch, name, notes=inner.notes)
+    prepared = inner.prepared
+    if prepared is not None:  # its operand has another number here
+        prepared = prepared._replace(operand=joined.apart(range(len(joined.types)))[0][prepared.operand])
+    return Lowering(bind, wanted, inner.scratch, name, notes=inner.notes, prepared=prepared)
 
 
 def _loop_of(joined: Joined) -> Loop:

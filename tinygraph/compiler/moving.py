@@ -14,8 +14,9 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.types import Array
+from tinygraph.kernels.array_facts import address_of
 
-_FEWEST_BYTES = 2**15  # less is copied faster
+FEWEST_BYTES = 2**16  # less is copied faster
 _MOST_ORDERS = 16  # of the axes of inputs in memory, remembered
 
 
@@ -53,7 +54,7 @@ def movable(
     found: dict[int, list[Pointer]] = {}
     for i, array in enumerate(arrays):
         others = [*kept, *(one for k, one in enumerate(arrays) if k != i)]
-        if array.nbytes < _FEWEST_BYTES or not array.flags.c_contiguous or array.dtype.hasobject:
+        if array.nbytes < FEWEST_BYTES or not array.flags.c_contiguous or array.dtype.hasobject:
             continue
         if any(np.may_share_memory(array, one) for one in others):
             continue
@@ -68,7 +69,7 @@ def movable(
 
 def point_at(pointers: Sequence[Pointer], array: Array) -> None:
     """Have kernels use an array."""
-    address = array.__array_interface__["data"][0]
+    address = address_of(array)
     for block, place, _, offset in pointers:
         block[place] = address + offset
 
@@ -91,7 +92,7 @@ class CopiesIn:
 
     def __call__(self, i: int, to: Array, source: Array) -> bool:
         """Whether input i was copied so."""
-        if source.nbytes < _FEWEST_BYTES or source.dtype != to.dtype:
+        if source.nbytes < FEWEST_BYTES or source.dtype != to.dtype:
             return False
         key = i, source.strides
         kernel = self._kernels.get(key, self)
@@ -105,8 +106,8 @@ class CopiesIn:
             # bound to memory of the plan, so that the caller's is not kept
             like = np.lib.stride_tricks.as_strided(to, source.shape, source.strides)
             kernel = self._kernels[key] = copying(to, like) or False
-        if not kernel or source.ctypes.data % source.itemsize:
+        if not kernel or address_of(source) % source.itemsize:
             return False
-        kernel.cells(1)[1] = source.ctypes.data
+        kernel.cells(1)[1] = address_of(source)
         kernel.run()
         return True

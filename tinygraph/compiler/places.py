@@ -7,6 +7,7 @@ whom is what `analysis/memory.py` says.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from tinygraph.analysis.arena import ALIGNMENT, Lifetime
 from tinygraph.analysis.memory import Memory
+from tinygraph.compiler.keeping import Room, room, room_bytes
 from tinygraph.compiler.plan_memory import PlanMemory
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Key, Leaf, Node
@@ -35,6 +37,7 @@ class Places:
         asked: the same as lifetimes, in order.
         own_bytes: of memory that this plan has for itself.
         cleared: keys of values whose place had another value before, in the same layout.
+        rooms: for nodes, by their numbers, whose kernels keep what they make of a parameter.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class Places:
             self.arrays[key] = np.zeros(types.shape, object)
         self.cleared: set[Key] = set()
         self.scratch: dict[int, list[Array]] = {}
+        self.rooms = self._rooms(graph, lowerings)
         self._fill_arena(lowerings)
         for i, node in enumerate(memory.nodes):
             if memory.is_view((id(node), 0)):
                 self.arrays[id(node), 0] = self._view(i, node)
+        del self._memory, self._keys  # a plan's tables are made when nobody needs them any more
 
     def _elsewhere(self, buffer: int, leaf: Leaf | None = None, lent: Leaf | None = None) -> Array:
         """The array of a buffer outside the arena: a state's own, or one that its `.grad` is to hold."""
@@ -84,9 +89,9 @@ class Places:
     def _fill_arena(self, lowerings: Sequence[Lowering | None]) -> None:
         lifetimes = self._memory.lifetimes
         self.asked = scratch = [
-            Lifetime(nbytes, i, i)
+            Lifetime(0 if i in self.rooms and k in self.rooms[i].scratch else nbytes, i, i)
             for i, lowering in enumerate(lowerings)
-            for nbytes in (lowering.scratch if lowering is not None else ())
+            for k, nbytes in enumerate(lowering.scratch if lowering is not None else ())
         ]
         offsets, self.arena_bytes = self._memory.arena(scratch)
         # zeros: views are taken of it before anything is written
@@ -102,6 +107,31 @@ class Places:
         for one, offset in zip(scratch, offsets[len(lifetimes) :], strict=True):
             chunk = self.arena[start + offset : start + offset + one.nbytes]
             self.scratch.setdefault(one.start, []).append(chunk)
+        for i, found in self.rooms.items():
+            for k, memory in found.scratch.items():
+                self.scratch[i][k] = memory
+
+    def _rooms(self, graph: Graph, lowerings: Sequence[Lowering | None]) -> dict[int, Room]:
+        """Rooms for what kernels make of parameters that the plan does not write."""
+        homes = {(id(leaf), 0): home for leaf, home in self.states if home.ndim and home.flags.c_contiguous}
+        for leaf, _ in graph.updates:
+            homes.pop((id(leaf), 0), None)
+        rooms: dict[int, Room] = {}
+        names: Counter[Hashable] = Counter()  # so that two kernels of a plan do not take turns in one room
+        for i, lowering in enumerate(lowerings):
+            if lowering is None or lowering.prepared is None:
+                continue
+            key = self._memory.operands[i][lowering.prepared.operand]
+            home = None if key is None else homes.get(key)
+            if home is None:
+                continue
+            sizes = {k: lowering.scratch[k] for k in lowering.prepared.scratch}
+            nbytes = room_bytes(home, list(sizes.values()))
+            types = ArrayType((), np.dtype(np.uint8))
+            name = "made of", key, tuple(sizes.values())
+            names[name] += 1
+            rooms[i] = room(home, sizes, self._zeros(nbytes, types, (*name, names[name])))
+        return rooms
 
     def _shaped(self, elements: Array, key: Key, types: ArrayType) -> Array:
         layout = self._layouts.get(key)

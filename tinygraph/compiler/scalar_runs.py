@@ -12,19 +12,21 @@ import numpy as np
 
 from tinygraph import kernels
 from tinygraph.compiler.choosing import BoundKernel, choose_kernel
-from tinygraph.compiler.passes.fuse_elementwise import emits
 from tinygraph.core.node import Node
 from tinygraph.core.types import ArrayType
 from tinygraph.kernels.lowering import Lowering
+from tinygraph.kernels.program import emits
 
-_KINDS = ("f", "d", "?")  # float32, float64, bool; `dtype.name` is slow
+_KINDS = ("f", "d", "?", "l", "q")  # float32, float64, bool, int64; `dtype.name` is slow
+_INTEGERS = frozenset("lq")
+_LARGEST = 2**63
 
 
 class ScalarRun:
     """The ops on single numbers since the last other step of a plan.
 
     Args:
-        alone: generate a kernel for one op as well.
+        alone: generate a kernel for one op as well: among other kernels NumPy's call would cut their row in two.
     """
 
     def __init__(self, alone: bool = False) -> None:
@@ -65,7 +67,7 @@ class ScalarRun:
 
 
 def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:
-    """The operands of an op on single numbers: arrays of one element and Python floats; None if it is none."""
+    """The operands of an op on single numbers: arrays of one element and Python numbers; None if it is none."""
     types = node.types
     if not isinstance(types, ArrayType) or types.shape or len(operands) > 3 or types.dtype.char not in _KINDS:
         return None
@@ -73,13 +75,27 @@ def _numbers(node: Node, operands: Sequence[Any]) -> tuple[Any, ...] | None:
     kinds = {types.dtype.char}
     for operand in operands:
         if operand.__class__ is float or (isinstance(operand, int | float) and not isinstance(operand, bool)):
-            taken.append(float(operand))
+            taken.append(operand)
             continue
         array = operand if isinstance(operand, np.ndarray) else np.asarray(operand)
         if array.ndim or array.dtype.char not in _KINDS:
             return None
         kinds.add(array.dtype.char)
         taken.append(array)
-    if {"f", "d"} <= kinds or all(isinstance(one, float) for one in taken):
+    numbers = [one for one in taken if not isinstance(one, np.ndarray)]
+    if len(numbers) == len(taken):
         return None
-    return tuple(taken)
+    if kinds & _INTEGERS:
+        return tuple(taken) if _in_integers(node, taken, numbers) else None
+    return None if {"f", "d"} <= kinds else tuple(taken)
+
+
+def _in_integers(node: Node, taken: Sequence[Any], numbers: Sequence[float]) -> bool:
+    """Whether an op computes in int64, of int64, bools and Python ints alone."""
+    emission = node.op.emission
+    if emission is None or not emission.integers:
+        return False
+    arrays = (one for i, one in enumerate(taken) if i not in emission.conditions)
+    kinds = {one.dtype.char for one in arrays if isinstance(one, np.ndarray)}
+    fit = all(isinstance(one, int) and -_LARGEST <= one < _LARGEST for one in numbers)
+    return fit and bool(kinds & _INTEGERS) and kinds <= _INTEGERS | {"?"}

@@ -108,7 +108,7 @@ class Body:
         """
         self.graph, self.operands, self.name = graph, tuple(operands), name
         count = len(graph.outputs) if results is None else results
-        self._rules = _Rules(graph, self.operands, name, run, count, tuple(standing))
+        self._rules = _BodyRules(graph, self.operands, name, run, count, tuple(standing))
         self._ops: dict[tuple[int, ...], Op] = {}
         self._lock = Lock()
 
@@ -140,7 +140,7 @@ class Body:
         self._rules.release()
 
 
-class _Rules:
+class _BodyRules:
     """What the ops of a body run, and how they are differentiated. It holds no op: ops hold it.
 
     So nothing leads back from an op to itself, and whoever lets go of a body lets go of its plans at once.

@@ -36,6 +36,7 @@ class Doors:
         at_sizes: a graph for given values of its free sizes.
         free_gradient: the gradient of a graph that has free sizes.
         planned: a plan for the graph of a body.
+        optimized: the graph of a body after the passes.
         connect: this process to those that a launcher started with it.
         draw, coverage, summary, save_graph, to_networkx, from_networkx: methods of `Graph`.
     """
@@ -49,6 +50,7 @@ class Doors:
     at_sizes: Callable[[Graph, dict[str, int]], Graph]
     free_gradient: Callable[[Graph, object], Graph]
     planned: Callable[[Graph, bool], Planned]
+    optimized: Callable[[Graph], Graph]
     connect: Callable[[], Processes]
     draw: Callable[..., Drawing]
     coverage: Callable[[Graph, int, bool], Coverage]

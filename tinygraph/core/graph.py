@@ -29,7 +29,7 @@ from tinygraph.core.node import (
 from tinygraph.core.process_group import processes
 from tinygraph.core.sizes import free_names, sizes_in
 from tinygraph.core.tensor import Tensor, tensor_of
-from tinygraph.core.trees import Tree, paths
+from tinygraph.core.trees import Tree, contents, paths
 from tinygraph.core.types import Array, ArrayType, WeakType, as_value, lies_in_rows, type_of
 from tinygraph.errors import DTypeError, ParallelError, RecordingError, ShapeError, printable
 
@@ -111,6 +111,19 @@ class Graph:
         """
         plain = paths(self.result)[1] if self.result is not None else []
         return tuple((f"output{name}" if name.startswith("[") else name, value) for name, value in plain)
+
+    @property
+    def result_order(self) -> tuple[int, ...]:
+        """What a captured function returned, in its order: numbers of outputs, and ~i for `plain_results[i]`.
+
+        >>> import tinygraph as tg
+        >>> tg.capture(lambda x: {"n": 1, "loss": x * x}, 2.0).result_order
+        (-1, 0)
+        """
+        listed = [number for _, number, _ in contents(self.result)] if self.result is not None else []
+        plain = iter(range(len(listed)))
+        order = [number if number >= 0 else ~next(plain) for number in listed]
+        return (*order, *sorted(set(range(len(self.outputs))).difference(order)))
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -65,6 +65,22 @@ def _bound(bound: Any) -> int | None:
     return bound if bound is None or bound.__class__ is int else operator.index(bound)
 
 
+def index_text(pattern: Pattern) -> str:
+    """A pattern as it was written between brackets, arrays as the word.
+
+    >>> index_text((("slice", None, None, None), -1, ("slice", 1, 9, 2), None, "...", "array"))
+    '[:, -1, 1:9:2, None, ..., array]'
+    """
+
+    def text(item: Any) -> str:
+        if not isinstance(item, tuple):
+            return str(item)
+        start, stop, step = ("" if bound is None else str(bound) for bound in item[1:])
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+
+    return f"[{', '.join(map(text, pattern))}]"
+
+
 def build_index(pattern: Pattern, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """What NumPy takes in the brackets for a pattern and its arrays."""
     if len(arrays) == len(pattern):  # as one array alone

@@ -69,10 +69,12 @@ class Place:
         self.scope = scope
         self.phase: Phase = phase
         self.origin = origin
-        self.calls: dict[str, int] = {}
+        self.calls: dict[str, int] | None = None  # most places are those of nodes, where nothing is entered
 
     def enter(self, name: str) -> Place:
         """The place inside a group called `name`, numbered by how often this place has called that name."""
+        if self.calls is None:
+            self.calls = {}
         number = self.calls.get(name, 0)
         self.calls[name] = number + 1
         return Place((*self.scope, (name, number)), self.phase, self.origin)

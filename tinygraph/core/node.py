@@ -40,8 +40,13 @@ class SettingsKey(NamedTuple):
 
 def settings_key(settings: Mapping[str, Any]) -> SettingsKey:
     """Settings by name as a key that is equal only where no op can tell them apart."""
+    if not settings:
+        return _NO_SETTINGS
     pairs = tuple(sorted(settings.items()))
-    return SettingsKey(pairs, repr(pairs) if pairs else "")
+    return SettingsKey(pairs, repr(pairs))
+
+
+_NO_SETTINGS = SettingsKey((), "")
 
 
 # Creation order is a topological order: an input is always made before what uses it.

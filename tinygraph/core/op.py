@@ -11,8 +11,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -283,12 +285,14 @@ class Emission(NamedTuple):
         rule: `rule(code, *operands, **settings)` -> the value that it makes.
         conditions: positions of the operands of which only the truth counts.
         bools: whether the rule holds for operands that are all bools; without it they become float64.
+        integers: whether the rule holds for int64, beside which bools are cast to it.
         fits: operand types and settings to whether the rule holds for them, or None where it always does.
     """
 
     rule: Callable[..., Any]
     conditions: tuple[int, ...] = ()
     bools: bool = False
+    integers: bool = False
     fits: Callable[..., bool] | None = None
 
 
@@ -434,7 +438,7 @@ class Op:
     # by the mask of recorded operands, topped by a bit that tells how many operands there are
     known_rules: dict[int, LiveRules] = field(default_factory=dict, repr=False)
     known_tangent_rules: dict[int, LiveRules] = field(default_factory=dict, repr=False)
-    _derived: dict[str, Rule] = field(default_factory=dict, repr=False)
+    _derived: dict[str, Rule] | None = field(default=None, repr=False)
 
     __call__ = apply
 
@@ -462,15 +466,15 @@ class Op:
             return self
         return key
 
-    @cached_property
-    def repeatable(self) -> bool:
-        """Whether running it again on the same operands gives the same and touches nothing else."""
-        return self.kind not in ("random", "collective")
-
     @property
     def formula(self) -> str:
         """The first line of the docstring."""
         return (self.forward.__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it again on the same operands gives the same and touches nothing else."""
+        return self.kind not in ("random", "collective")
 
     def operand_at(self, position: int) -> Operand:
         """The operand that the input at `position` belongs to."""
@@ -484,6 +488,8 @@ class Op:
         """
         if name in self.rules or self.rules or not self.entered or name in self.nondifferentiable:
             return self.rules.get(name)
+        if self._derived is None:
+            self._derived = {}
         found = self._derived.get(name)
         if found is None:
             found = self._derived[name] = doors.derived_rule(self, name)
@@ -704,6 +710,7 @@ class Op:
         *,
         conditions: str | Sequence[str] = ...,
         bools: bool = ...,
+        integers: bool = ...,
         fits: Callable[..., bool] | None = ...,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 
@@ -714,6 +721,7 @@ class Op:
         *,
         conditions: str | Sequence[str] = (),
         bools: bool = False,
+        integers: bool = False,
         fits: Callable[..., bool] | None = None,
     ) -> Callable[..., Any]:
         """Attach what an elementwise op emits in the kernel language: `rule(code, *operands, **settings)` -> value.
@@ -724,6 +732,7 @@ class Op:
         Args:
             conditions: operands of which only the truth counts; the rule gets them as bools.
             bools: whether the rule also holds for operands that are all bools.
+            integers: whether it also holds for int64, as single numbers are: of arrays of integers NumPy computes.
             fits: operand types and settings to whether the rule holds for them; for all of them by default.
 
         Raises:
@@ -746,7 +755,8 @@ class Op:
             raise RuleError(f"op {self.name!r} already has a rule for what it emits")
 
         def attach(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.emission = Emission(function, tuple(map(names.index, _names(conditions))), bools, fits)
+            places = tuple(map(names.index, _names(conditions)))
+            self.emission = Emission(function, places, bools, integers, fits)
             return function
 
         return attach if function is None else attach(function)
@@ -907,7 +917,7 @@ def _described(
     """The op that a forward and its options describe, once they are checked; the registry does not know it yet."""
     if kind not in KINDS:
         raise RuleError(f"op {name!r}: kind {kind!r} is none of {', '.join(KINDS)}")
-    signature = Signature.of(function)
+    signature, origin = _read(function)
     known = [operand.name for operand in signature.operands]
     for option, names in (("linear", linear), ("nondifferentiable", nondifferentiable)):
         for one in names:
@@ -920,14 +930,13 @@ def _described(
         raise RuleError(f"op {name!r}: types={family!r} is none of {', '.join(FAMILIES)}")
     family = family or {"comparison": "elementwise"}.get(kind, kind)
     typed = family in FAMILIES
-    code = function.__code__
     return Op(
         name=name,
         forward=function,
         kind=kind,
         signature=signature,
         package=function.__module__.partition(".")[0],
-        origin=Origin(function.__module__, code.co_filename, code.co_firstlineno),
+        origin=origin,
         type_rule=FAMILIES[family](function) if typed else forward_types(function),
         typed=typed,
         linear=linear,
@@ -936,6 +945,24 @@ def _described(
         samples=samples,
         error_samples=error_samples,
     )
+
+
+def _read(function: Callable[..., Any]) -> tuple[Signature, Origin]:
+    """What a forward's signature says, and where it stands: read once for the many ops that passes make of one."""
+    code = function.__code__
+    plain = not (function.__defaults__ or code.co_kwonlyargcount or vars(function))
+    found = _known_forwards.get(code) if plain else None
+    # code is equal where it does the same; where it stands may differ
+    if found is None or (found[1].module, found[1].file) != (function.__module__, code.co_filename):
+        origin = Origin(function.__module__, code.co_filename, code.co_firstlineno)
+        found = Signature.of(function), origin
+        if plain:
+            _known_forwards[code] = found
+    return found
+
+
+# of forwards without defaults, whose code says all
+_known_forwards: WeakKeyDictionary[CodeType, tuple[Signature, Origin]] = WeakKeyDictionary()
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -48,13 +48,19 @@ _INTERACTIVE = ("__main__", "builtins")
 IMPORT_SECONDS = 60.0  # what takes longer to import hangs
 
 
+def _name_of(distribution: metadata.Distribution) -> str | None:
+    """What a distribution's metadata calls it; a broken file may call it nothing."""
+    said = distribution.metadata
+    return said["Name"] if "Name" in said else None  # noqa: SIM401 - its type has no `get`
+
+
 class Plugin:
     """An installed op package: its entry point and manifest, and whether it has been imported."""
 
     def __init__(self, point: metadata.EntryPoint) -> None:
         self.point = point
         self.package = point.value.partition(":")[0].partition(".")[0].strip()
-        named = point.dist is not None and point.dist.metadata["Name"]
+        named = _name_of(point.dist) if point.dist is not None else None
         # as it is shown to people: a file of metadata may hold anything
         self.distribution = _printable(named or self.package)
         self.version = _printable(point.dist.version or "") if named and point.dist is not None else ""
@@ -467,7 +473,7 @@ def _entry_points(unreadable: list[str]) -> list[metadata.EntryPoint]:
     for distribution in metadata.distributions():
         place = shown(str(getattr(distribution, "_path", "a distribution")))
         try:
-            name = distribution.metadata["Name"] or place
+            name = _name_of(distribution) or place
             # the first of a name on the path is the one that is installed, as for `import`
             found.setdefault(name, list(distribution.entry_points.select(group=ENTRY_POINT_GROUP)))
         except Exception as error:  # noqa: BLE001

@@ -13,6 +13,12 @@ from tinygraph.core.op import LiveRules, Op
 from tinygraph.core.types import ArrayType
 
 
+def as_op(op: object) -> Op:
+    """An op taken from `tg.ops`, where each has the signature of its function."""
+    assert isinstance(op, Op)
+    return op
+
+
 def edges(node: Node) -> tuple[Any, ...]:
     """The edges of all outputs of a node."""
     if isinstance(node.types, ArrayType):

@@ -105,6 +105,10 @@ def here(depth: int = 2) -> SourceLine | None:
     while frame is not None:
         code = frame.f_code
         if not is_library(code.co_filename):
-            return _line(code, frame.f_lasti, code.co_filename)
+            return _numbered(code.co_filename, frame.f_lineno or code.co_firstlineno, code.co_name)
         frame = frame.f_back
     return None
+
+
+# remembered by names and numbers, whose hashes are known: that of code takes longer than all else
+_numbered = lru_cache(maxsize=4096)(SourceLine)

@@ -69,6 +69,7 @@ class Unfolding:
         carries, slices: how many operands go from step to step, and along how many the loop runs; all steps read the
             others. Results are the carries, then what steps make, stacked - or the number of steps, with a condition.
         count: how many steps there are; None where only running shows it.
+        most: how many there are at most; None where there is no bound.
         reverse: whether it goes from the last slice to the first.
         choice: whether the first operand says which one of the parts runs, on the others.
     """
@@ -78,6 +79,7 @@ class Unfolding:
     carries: int = 0
     slices: int = 0
     count: int | None = None
+    most: int | None = None
     reverse: bool = False
     choice: bool = False
 
@@ -180,6 +182,28 @@ class Subgraph:
         )
         alone = Graph(graph.inputs[first:], [ends[i] for i in which], name=self.name)
         return which, Subgraph(alone, self.name)
+
+    @functools.cached_property
+    def reached(self) -> tuple[frozenset[int], ...]:
+        """Of each result, by which operands it has a derivative: what the ops in between let through."""
+        graph = self.graph
+        found: dict[int, tuple[frozenset[int], ...]] = {
+            id(leaf): (frozenset({i}) if leaf.output_types[0].differentiable else _NOTHING,)
+            for i, leaf in enumerate(graph.inputs)
+        }
+
+        def of(entry: object) -> frozenset[int]:
+            return found[id(edge_node(entry))][edge_index(entry)] if is_recorded(entry) else _NOTHING
+
+        for node in graph.nodes:
+            if id(node) not in found:
+                found[id(node)] = _reached(node, [of(entry) for entry in node.inputs])
+        return tuple(map(of, graph.outputs))
+
+    @functools.cached_property
+    def optimized(self) -> Subgraph:
+        """The same computation after the passes that do not think of kernels and memory."""
+        return Subgraph(doors.optimized(self.graph), self.name)
 
     def planned(self, exact: bool = False) -> Planned:
         """A plan of its own for the subgraph: passes, memory and kernels as for a compiled function.
@@ -289,6 +313,33 @@ class Subgraph:
         return text.hexdigest()[:16]
 
 
+_NOTHING: frozenset[int] = frozenset()
+
+
+def _reached(node: Node | Leaf, operands: Sequence[frozenset[int]]) -> tuple[frozenset[int], ...]:
+    """By what the results of a node have a derivative, if this is so of its operands."""
+    how = unfolding_of(node)
+    if how is None:
+        together = _NOTHING.union(*operands)
+        return tuple(together if one.differentiable else _NOTHING for one in node.output_types)
+    if how.choice:
+        several = [_through(part, operands[1:]) for part in how.parts]
+        return tuple(_NOTHING.union(*results) for results in zip(*several, strict=True))
+    (body,) = how.parts
+    carried = list(operands[: how.carries])
+    while True:  # what a step adds to a carry comes back in the next one
+        made = _through(body, [*carried, *operands[how.carries :]])
+        grown = [one | other for one, other in zip(carried, made, strict=False)]
+        if grown == carried:
+            steps = [_NOTHING] if how.condition is not None else []
+            return (*carried, *made[how.carries :], *steps)
+        carried = grown
+
+
+def _through(part: Subgraph, operands: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    return [_NOTHING.union(*(operands[i] for i in one)) for one in part.reached]
+
+
 def _text(entry: object, numbers: dict[int, int]) -> Any:
     if is_recorded(entry):
         return numbers[id(edge_node(entry))], edge_index(entry)
@@ -310,6 +361,12 @@ def unfolding_of(node: Node) -> Unfolding | None:
     unfolds = None if isinstance(node, Leaf) else node.op.facts.get("unfolds")
     found: Unfolding | None = None if unfolds is None else unfolds(node.settings)
     return found
+
+
+def parts_of(node: Node) -> tuple[Subgraph, ...]:
+    """What a loop or a choice runs: its body, or its branches."""
+    how = unfolding_of(node)
+    return () if how is None else how.parts
 
 
 def subgraphs_of(node: Node) -> dict[str, Subgraph]:

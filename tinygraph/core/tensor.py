@@ -62,6 +62,22 @@ def _references() -> int:
 _ONE_NAME = _references()
 
 
+def _in_place(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """An operator that writes its left operand, as `x **= 2` does in NumPy."""
+
+    def method(self: Any, other: ArrayLike) -> Any:
+        if self._value is None and getrefcount(self) > _ONE_NAME:
+            self._check_alone()
+        return self._update(lambda: operate(self, other))
+
+    return method
+
+
+def _anew(operate: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The same of a number, which is not written: a new one takes its name."""
+    return lambda self, other: operate(self, other)
+
+
 class Handle:
     """What programs hold of a computation graph: a tensor, or what stands for an array or number that is captured."""
 
@@ -498,6 +514,16 @@ class Handle:
             self._check_alone()
         return self._update(lambda: ops.divide(self, other))
 
+    __ifloordiv__ = _in_place(operator.floordiv)
+    __imod__ = _in_place(operator.mod)
+    __ipow__ = _in_place(operator.pow)
+    __imatmul__ = _in_place(operator.matmul)
+    __iand__ = _in_place(operator.and_)
+    __ior__ = _in_place(operator.or_)
+    __ixor__ = _in_place(operator.xor)
+    __ilshift__ = _in_place(operator.lshift)
+    __irshift__ = _in_place(operator.rshift)
+
     # -- operators -------------------------------------------------------------------------------------------------
 
     def __add__(self, other: ArrayLike) -> Tensor:
@@ -840,10 +866,11 @@ class Handle:
             return ops.copy(
                 self, order="K"
             )  # a copy as in NumPy, which does not change when the leaf is written
-        return ops.cast(self, dtype=dtype)
+        found: Tensor = ops.cast(self, dtype=dtype)
+        return found if order == "K" else ops.copy(found, order=order)
 
-    def copy(self, order: str = "C") -> Tensor:  # which is about memory, not about values
-        return ops.copy(self)
+    def copy(self, order: str = "C") -> Tensor:
+        return ops.copy(self) if order == "C" else ops.copy(self, order=order)
 
     def conj(self) -> Tensor:
         return ops.conj(self)
@@ -1073,6 +1100,22 @@ class CapturedNumber(Captured):
     def _stands_for(self) -> type:
         return type(cast(WeakType, self._type).number)
 
+    def __str__(self) -> str:
+        if _asked_by_user(2):
+            raise self._no_text(here(2))
+        return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        if not spec and _asked_by_user(2):
+            raise self._no_text(here(2))
+        return super().__format__(spec)
+
+    def _no_text(self, line: object) -> CaptureError:
+        return CaptureError(
+            f"str() at {line} of a number that is captured: which digits it has is not known, and calls with other "
+            f"numbers would get the same text. Make the text outside, or look at repr(number) while you debug"
+        )
+
     # A number is not written, its name is bound to another one. The operators of tensors, which they stand for, differ.
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]
         return self + other
@@ -1085,6 +1128,16 @@ class CapturedNumber(Captured):
 
     def __itruediv__(self, other: Any) -> Any:  # type: ignore[misc]
         return self / other
+
+    __ifloordiv__ = _anew(operator.floordiv)
+    __imod__ = _anew(operator.mod)
+    __ipow__ = _anew(operator.pow)
+    __imatmul__ = _anew(operator.matmul)
+    __iand__ = _anew(operator.and_)
+    __ior__ = _anew(operator.or_)
+    __ixor__ = _anew(operator.xor)
+    __ilshift__ = _anew(operator.lshift)
+    __irshift__ = _anew(operator.rshift)
 
 
 class CapturedArray(Captured):

@@ -233,24 +233,38 @@ def paths(tree: Tree) -> tuple[list[str], list[tuple[str, Any]]]:
     (['loss', 'parts[0]', 'parts[1].a'], [])
     """
     found = [""] * tree.count
-    places = [_Leaf() for _ in found]
     plain: list[tuple[str, Any]] = []
+    for path, number, value in contents(tree):
+        if number < 0:
+            plain.append((path, value))
+        else:
+            found[number] = path
+    return found, plain
+
+
+def contents(tree: Tree) -> list[tuple[str, int, Any]]:
+    """The leaves and plain values of a tree in their order: how each is reached, the leaf's number or -1, the value.
+
+    >>> contents(flatten({"loss": 1, "parts": (2, None)})[1])
+    [('loss', 0, None), ('parts[0]', 1, None)]
+    """
+    places = [_Leaf() for _ in range(tree.count)]
+    found: list[tuple[str, int, Any]] = []
     try:
         waiting = [("", tree.unflatten(places))]
     except Exception:  # noqa: BLE001 - a container that takes no stand-ins: its leaves have no names
-        return found, plain
+        return found
     numbers = {id(place): i for i, place in enumerate(places)}
     while waiting:
         path, value = waiting.pop()
         inside = items(value)
-        if inside is None or value is None:
-            if id(value) in numbers:
-                found[numbers[id(value)]] = path.removeprefix(".")
-            elif value is not None:
-                plain.append((path.removeprefix("."), value))
-            continue
-        waiting += [(path + step, one) for step, one in reversed(inside)]
-    return found, plain
+        if inside is not None and value is not None:
+            waiting += [(path + step, one) for step, one in reversed(inside)]
+        elif id(value) in numbers:
+            found.append((path.removeprefix("."), numbers[id(value)], None))
+        elif value is not None:
+            found.append((path.removeprefix("."), -1, value))
+    return found
 
 
 class _Leaf:

@@ -107,9 +107,23 @@ def sharing(tensor: Tensor) -> Sharing | None:
     return getattr(tensor, "_shared", None)
 
 
-def read_only(result: Numeric, why: str) -> Any:
-    """A result that NumPy protects from being written, so that nobody takes it for memory that it shares."""
+def read_only(
+    result: Numeric,
+    why: str,
+    base: Any = None,
+    op: Op | None = None,
+    operands: tuple[Any, ...] = (),
+    settings: dict[str, Any] | None = None,
+) -> Any:
+    """A result that NumPy protects from being written, so that nobody takes it for memory that it shares.
+
+    Args:
+        base, op, operands, settings: of one that NumPy takes as a view, and that is made here by an op that copies: it
+            follows what is written to its base.
+    """
     if isinstance(result, Tensor):
+        if op is not None and isinstance(base, Tensor):
+            _attach(result, base, op, operands, settings or {}, None)
         _own(result).locked = why
     return result
 
@@ -317,13 +331,25 @@ def _made_in_rows(edge: object) -> tuple[Leaf, ...] | None:
                 inputs.append(node)
             elif isinstance(node.value, np.ndarray) and not node.value.flags.c_contiguous:
                 return None
-        elif node.op.facts.get("transposed_product") or node.all_settings.get("order") == "C":
-            continue  # products and copies lie in rows, whatever they are made of
-        elif node.op.facts.get("permutation") or node.op.kind in _OF_ANY_LAYOUT:
+        elif node.all_settings.get("order") == "C":
+            continue
+        elif node.op.facts.get("transposed_product") and all(len(one.shape) < 4 for one in node.output_types):
+            continue  # a product lies in rows, whatever it is made of; in a grid of them, the grid as those of operands
+        elif (
+            node.all_settings.get("order") == "F"
+            or _picks(node.all_settings.get("pattern"))
+            or node.op.facts.get("permutation")
+            or node.op.kind in _OF_ANY_LAYOUT
+        ):
             return None
         else:
             stack += node.inputs
     return tuple(inputs)
+
+
+def _picks(pattern: Any) -> bool:
+    """Whether index arrays stand behind other parts of a pattern: what they pick lies first in memory, as in NumPy."""
+    return isinstance(pattern, tuple) and "array" in pattern[1:] and pattern[0] != "array"
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

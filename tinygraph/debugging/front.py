@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.bodies import open_bodies
 from tinygraph.core.graph import Graph, graph_of, replay
 from tinygraph.core.modes import modes
 from tinygraph.core.node import Edge, Leaf, Node, edge_node, edge_type
@@ -17,6 +16,7 @@ from tinygraph.debugging.not_finite import backward_birth, bad_elements, forward
 from tinygraph.debugging.reason import Reason
 from tinygraph.errors import CaptureError, DTypeError, RecordingError
 from tinygraph.explaining.cotangents import gradients_of
+from tinygraph.explaining.unrolling import open_all
 
 SMALL, LARGE = (
     1e-6,
@@ -61,7 +61,7 @@ def why(tensor: Tensor, output: Tensor | None = None) -> Reason:
         )
     if output._value is None:
         raise CaptureError("why needs values: call it outside of captured and compiled functions")
-    graph, find = open_bodies(graph_of(output))
+    graph, find = open_all(graph_of(output))
     values = replay(graph)
     wrong = forward_birth(graph, values, graph.outputs[:1])
     if wrong is not None:

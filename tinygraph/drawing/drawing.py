@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from tinygraph.drawing.dot.onto_sheet import engine_of, fit, placed, written
 from tinygraph.drawing.dot.render import PIXELS_PER_INCH, Engine, Format, LayoutTimeout, render
 from tinygraph.drawing.dot.writing import PLAIN_SHEET, images_of
+from tinygraph.drawing.model.columns import Spot
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.outside import as_graphml, as_json, tikz
 from tinygraph.drawing.page import write_page
 from tinygraph.drawing.page.framing import Page, side_by_side
+from tinygraph.drawing.paper import on_sheets
 from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
 from tinygraph.drawing.volumes import draw_volumes
@@ -124,9 +126,27 @@ class Drawing:
         found = placed(self._layout(self.source, painted=True))
         return film(picture, self._fitted[0], found, self._style, format)
 
-    def pdf(self) -> bytes:
-        """The picture as a PDF of one page."""
-        return self._render("pdf")
+    def pdf(self, *, pages: str | None = None) -> bytes:
+        """The picture as a PDF of one page as large as it is, or of as many sheets of paper as it takes.
+
+        Args:
+            pages: "A4", "A3" or "letter": a picture that is larger is cut into such pages, with every box whole
+                on one of them.
+
+        >>> import tinygraph as tg
+        >>> chain = tg.capture(lambda x: x + 1, 0.0)
+        >>> tg.draw(chain, font_size=60).pdf(pages="A4").count(b"/Type /Page ") > 2
+        True
+        """
+        painted = self._render("pdf")
+        if pages is None:
+            return painted
+        found = placed(self._layout(self.source))
+        shares = [
+            Spot(*(part / (found.height if i % 2 else found.width) for i, part in enumerate(one)))
+            for one in found.places.values()
+        ]
+        return on_sheets(painted, pages, shares)
 
     def html(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
         """Write one page that works offline and zooms, from the whole model down to one multiplication.
@@ -152,7 +172,7 @@ class Drawing:
         own = Page(self._page(embed), self._sheet.title or self.picture.name, height)
         return own if beside is None else side_by_side(own, beside.page(height=height, embed=embed))
 
-    def save(self, path: str | Path, *, embed: int | None = MOST_VALUES) -> Path:
+    def save(self, path: str | Path, *, embed: int | None = MOST_VALUES, pages: str | None = None) -> Path:
         """Write a file whose suffix says what; returns where it is.
 
         .svg, .png and .pdf are the picture, .html is the page that zooms, .dot and .gv are its text for Graphviz, .tex
@@ -164,6 +184,7 @@ class Drawing:
         Args:
             embed: bytes of values up to which the file carries them all; if there are more, it carries the graph
                 without the values of parameters, buffers and data. None for a picture alone.
+            pages: as in `pdf`, for .pdf alone.
 
         Raises:
             DrawingError: another suffix, or a place that cannot be written.
@@ -173,7 +194,7 @@ class Drawing:
         writers: dict[str, Callable[[], bytes]] = {
             ".svg": lambda: self._embedded(self.svg(), suffix, embed).encode(),
             ".png": self.png,
-            ".pdf": self.pdf,
+            ".pdf": lambda: self.pdf(pages=pages),
             ".dot": lambda: self._embedded(self.source, suffix, embed).encode(),
             ".gv": lambda: self._embedded(self.source, suffix, embed).encode(),
             ".html": lambda: self._page(embed).encode(),
@@ -188,6 +209,8 @@ class Drawing:
             raise DrawingError(
                 f"cannot draw to {path.name!r}: its suffix must be one of {', '.join(writers)}"
             )
+        if pages is not None and suffix != ".pdf":
+            raise DrawingError(f"pages={pages!r} is for .pdf: {path.name!r} is one picture")
         return _write(path, writer())
 
     def _page(self, embed: int | None) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # Signs that pictures use and LaTeX's usual fonts lack.
 _SIGNS = {
-    "×": r"$\times$", "→": r"$\rightarrow$", "∂": r"$\partial$", "·": r"$\cdot$", "…": r"\ldots{}", "−": "$-$",
+    "×": r"$\scriptstyle\times$", "→": r"$\rightarrow$", "∂": r"$\partial$", "·": r"$\cdot$", "…": r"\ldots{}",
+    "−": "$-$",
     "²": "$^2$", "Σ": r"$\Sigma$", "∇": r"$\nabla$", "√": r"$\surd$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$",
     "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$", "µ": r"$\mu$", "μ": r"$\mu$", "σ": r"$\sigma$",
     "\u00a0": "~", "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",

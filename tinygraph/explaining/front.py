@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.core.bodies import open_bodies, opened, ruled_in
+from tinygraph.core.bodies import opened, ruled_in
 from tinygraph.core.engine import ancestors, propagate
 from tinygraph.core.graph import Graph, evaluate, graph_of, replay
 from tinygraph.core.modes import mode
@@ -18,6 +18,7 @@ from tinygraph.core.tensor import Tensor
 from tinygraph.errors import CaptureError, DTypeError, RecordingError, SettingError, ShapeError
 from tinygraph.explaining.cotangents import value_on
 from tinygraph.explaining.impacts import Group, Impacts
+from tinygraph.explaining.unrolling import open_all
 from tinygraph.explaining.uses import Use, at_element, uses_of, uses_through
 
 
@@ -30,7 +31,7 @@ def explain(
     cotangent there. The contributions add up to the gradient. Where an op is linear in the tensor, an impact through
     a factor that happens to be 0 is listed too, with the local derivative 0; what meets only padding is none. Views,
     transposes and other ops that only move elements are seen through, to the ops that compute with the element, and a
-    compiled call to the ops in it.
+    compiled call to the ops in it, a loop to its steps.
 
     Args:
         output: a recorded scalar, such as a loss; or a graph whose first output is one.
@@ -105,7 +106,7 @@ def _evaluated(graph: Graph, inputs: Sequence[Any]) -> Tensor:
 
 def _without_bodies(edge: Edge, target: Edge, graph: Graph) -> tuple[Edge, Edge, Graph]:
     """The output, the explained edge and the graph, with compiled calls run op by op instead of as one."""
-    opening, find = open_bodies(graph)
+    opening, find = open_all(graph)
     if opening is graph or ruled_in(graph) is not None:
         return edge, target, graph
     for node in graph.nodes:

@@ -100,12 +100,15 @@ class Function:
         step: int,
         body: Callable[[Offset, Carried], Sequence[Value] | None],
         carried: Sequence[Value] = (),
+        *,
+        condition: Callable[[Carried], Value] | None = None,
     ) -> Carried:
         """`for i in range(start, stop, step): carried = body(i, carried)`; returns what is carried out.
 
-        A loop of one turn known beforehand becomes its body.
+        A loop of one turn known beforehand becomes its body. With a condition on what is carried, it ends before the
+        first turn for which that does not hold.
         """
-        if isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
+        if condition is None and isinstance(start, int) and isinstance(stop, int) and stop - start <= step:
             return list(body(start, list(carried)) or []) if start < stop else list(carried)
         before = self.ir.block
         head, inside, after = (self.function.append_basic_block(name) for name in ("loop", "body", "after"))
@@ -116,7 +119,8 @@ class Function:
         held = [self.ir.phi(value.type) for value in carried]
         for phi, value in zip(held, carried, strict=True):
             phi.add_incoming(value, before)
-        self.ir.cbranch(self.ir.icmp_signed("<", counter, index(stop)), inside, after)
+        more = self.ir.icmp_signed("<", counter, index(stop))
+        self.ir.cbranch(more if condition is None else self.both(more, condition(list(held))), inside, after)
         self.ir.position_at_end(inside)
         results = body(counter, list(held)) or []
         following = self.ir.add(counter, index(step))
@@ -171,6 +175,33 @@ class Function:
                 then()
             with second:
                 otherwise()
+
+    def one_of(self, which: Value, choices: Sequence[Callable[[], Sequence[Value]]]) -> list[Value]:
+        """What one of several functions gives, number `which`, the nearest where there is no such number."""
+        after = self.function.append_basic_block("chosen")
+        blocks = [self.function.append_basic_block("choice") for _ in choices]
+        low = self.ir.select(self.ir.icmp_signed("<", which, index(0)), index(0), which)
+        dispatch = self.ir.switch(low, blocks[-1])
+        found = []
+        for i, (block, choice) in enumerate(zip(blocks, choices, strict=True)):
+            if block is not blocks[-1]:
+                dispatch.add_case(index(i), block)
+            self.ir.position_at_end(block)
+            values = choice()
+            found.append((values, self.ir.block))
+            self.ir.branch(after)
+        self.ir.position_at_end(after)
+        results = []
+        for column in zip(*(values for values, _ in found), strict=True):
+            phi = self.ir.phi(column[0].type)
+            for value, (_, block) in zip(column, found, strict=True):
+                phi.add_incoming(value, block)
+            results.append(phi)
+        return results
+
+    def size(self) -> int:
+        """How many instructions there are so far."""
+        return sum(len(block.instructions) for block in self.function.blocks)
 
     # -- integers --------------------------------------------------------------------------------------------------
 
@@ -342,6 +373,11 @@ class Function:
         alignment = ir.Constant(_SHORT, itemsize(dtype))
         self.ir.call(store, [value, self.at(pointer, offset, dtype), alignment, mask])
 
+    def room(self, count: int, dtype: str) -> Value:
+        """Memory of the function's own for so many elements."""
+        with self.ir.goto_entry_block():
+            return self.ir.alloca(memory_type(dtype, 1), size=index(max(count, 1)))
+
     def clear(self, pointer: Value, offset: Offset, elements: Offset, dtype: str) -> None:
         """Set consecutive elements to zero."""
         fill = self._declare("llvm.memset.p0.i64", ir.VoidType(), [POINTER, _BYTE, INDEX, BOOL])
@@ -424,15 +460,21 @@ class Function:
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
     def add(self, a: Value, b: Value) -> Value:
-        """a + b; of booleans, as in NumPy, whether one holds."""
+        """a + b; of booleans, as in NumPy, whether one holds; integers wrap around."""
+        if _is_integer(a):
+            return self.ir.add(a, b)
         return self.either(a, b) if dtype_of(a) == "bool" else self.ir.fadd(a, b)
 
     def subtract(self, a: Value, b: Value) -> Value:
         """a - b"""
+        if _is_integer(a):
+            return self.ir.sub(a, b)
         return self.ir.fsub(a, b)
 
     def multiply(self, a: Value, b: Value) -> Value:
-        """a * b; of booleans, as in NumPy, whether both hold."""
+        """a * b; of booleans, as in NumPy, whether both hold; integers wrap around."""
+        if _is_integer(a):
+            return self.ir.mul(a, b)
         return self.both(a, b) if dtype_of(a) == "bool" else self.ir.fmul(a, b)
 
     def divide(self, a: Value, b: Value) -> Value:
@@ -441,6 +483,8 @@ class Function:
 
     def negative(self, a: Value) -> Value:
         """-a"""
+        if _is_integer(a):
+            return self.ir.neg(a)
         return self.ir.fneg(a)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -451,6 +495,8 @@ class Function:
         """Lanes in which the relation holds; false for nan, except `!=`."""
         if dtype_of(a) == "bool":
             return self.ir.icmp_unsigned(relation, a, b)
+        if _is_integer(a):
+            return self.ir.icmp_signed(relation, a, b)
         return (self.ir.fcmp_unordered if relation == "!=" else self.ir.fcmp_ordered)(relation, a, b)
 
     def is_nan(self, a: Value) -> Value:
@@ -477,6 +523,8 @@ class Function:
         """The larger; nan if either is nan, as in NumPy."""
         if dtype_of(a) == "bool":
             return self.either(a, b)
+        if _is_integer(a):
+            return self.select(self.compare(">", a, b), a, b)
         keep = self.ir.or_(self.compare(">", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
@@ -484,14 +532,24 @@ class Function:
         """The smaller; nan if either is nan, as in NumPy."""
         if dtype_of(a) == "bool":
             return self.both(a, b)
+        if _is_integer(a):
+            return self.select(self.compare("<", a, b), a, b)
         keep = self.ir.or_(self.compare("<", a, b), self.is_nan(a))
         return self.select(keep, a, b)
 
     def cast(self, a: Value, dtype: str) -> Value:
-        """The same numbers in another dtype."""
+        """The same numbers in another dtype; from floating-point numbers to integers there is no rule."""
         if dtype_of(a) == dtype:
             return a
         result = vector_type(dtype, width_of(a))
+        if dtype == "int64":
+            if dtype_of(a) != "bool":
+                raise DTypeError(f"no kernel casts {dtype_of(a)} to int64: NumPy does")
+            return self.ir.zext(a, result)
+        if _is_integer(a):
+            if dtype == "bool":
+                return self.ir.icmp_signed("!=", a, self.constant(0, a))
+            return self.ir.sitofp(a, result)
         if dtype == "bool":
             return self.ir.fcmp_unordered("!=", a, self.constant(0, a))
         if dtype_of(a) == "bool":
@@ -586,6 +644,10 @@ def width_of(value: Value) -> int:
 def dtype_of(value: Value) -> str:
     """The dtype of a value's lanes."""
     return _NAMES[value.type.element if isinstance(value.type, ir.VectorType) else value.type]
+
+
+def _is_integer(value: Value) -> bool:
+    return dtype_of(value) == "int64"
 
 
 def _float_name(value: Value) -> str:

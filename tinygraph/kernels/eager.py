@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 _SWITCH = "TINYGRAPH_EAGER_KERNELS"
 _MOVES = "shape"  # the kind of ops that only move elements: NumPy's views cost nothing
+# kinds whose results lie as their operands do; those of others lie in rows, whatever they are made of
+_FOLLOWING = ("elementwise", "comparison", "reduction", "normalization", "loss", "stable")
+# kinds whose results may lie otherwise though all operands are in rows
+_AS_GIVEN = ("indexing", "contraction", "other")
 _ALIGNMENT = 64
 _KEPT_SCRATCH = 256 * 2**20
 _RELOCATION_BYTES = 20_000  # of one, about
@@ -133,6 +137,8 @@ class _Relocatable:
         numbers: all their arguments, which the table reads.
         places: where among these addresses stand, of which array, and how far behind its first element.
         outputs: the types of the results; `several` of them are returned as a tuple.
+        orders: of each result its axes from the slowest to the fastest in memory, or None of one in rows.
+        direct: whether the kernels write results in these orders; else in rows, and they are copied.
         scratch: bytes that a run needs.
         fixed: operands that the kernels read at places of their own, by their positions.
     """
@@ -146,15 +152,22 @@ class _Relocatable:
         places: tuple[Array, Array, Array],
         outputs: Sequence[ArrayType],
         several: bool,
+        orders: Sequence[Sequence[int] | None],
+        direct: bool,
         scratch: int,
         fixed: dict[int, Array],
     ) -> None:
         self._table, self._numbers = table, numbers
         self._places, self._which, self._behind = places
         self._outputs, self._several, self._scratch, self._fixed = outputs, several, scratch, fixed
+        self._orders = orders if any(orders) else ()
+        self._direct = direct
 
     def __call__(self, values: Sequence[Any]) -> Any:
-        results = [np.empty(one.shape, one.dtype) for one in self._outputs]
+        if self._direct and self._orders:
+            results = list(map(_empty, self._outputs, self._orders))
+        else:
+            results = [np.empty(one.shape, one.dtype) for one in self._outputs]
         addresses = []
         for value in values:
             if value.__class__ is not np.ndarray:
@@ -171,8 +184,49 @@ class _Relocatable:
                 np.copyto(place, values[i])
             self._numbers[self._places] = np.array(addresses, np.int64)[self._which] + self._behind
             self._table()
+        if self._orders and not self._direct:
+            results = [_laid_out(*one) for one in zip(results, self._outputs, self._orders, strict=True)]
         made = tuple(result if result.ndim else result[()] for result in results)
         return made if self._several else made[0]
+
+
+def _empty(types: ArrayType, order: Sequence[int] | None) -> Array:
+    """An array of a type whose axes lie in memory in an order."""
+    if order is None:
+        return np.empty(types.shape, types.dtype)
+    return np.empty([types.shape[i] for i in order], types.dtype).transpose(np.argsort(order))
+
+
+def _laid_out(result: Array, types: ArrayType, order: Sequence[int] | None) -> Array:
+    if order is None:
+        return result
+    made = _empty(types, order)
+    np.copyto(made, result)
+    return made
+
+
+def _orders(
+    op: Op, values: Sequence[Any], settings: dict[str, Any], count: int
+) -> list[list[int] | None] | None:
+    """How the results of an op's forward lie, for each its axes from the slowest to the fastest, None for rows.
+
+    What decides is found by running it once, where it may be another order: writes through a reshape of a result reach
+    the result where it lies in rows, and so must not depend on how large it is. None where it answers views.
+    """
+    arrays = [value for value in values if isinstance(value, np.ndarray)]
+    follows = op.kind in _FOLLOWING and not all(one.flags.c_contiguous for one in arrays)
+    if not follows and op.kind not in _AS_GIVEN:
+        return [None] * count
+    with np.errstate(all="ignore"):
+        made = op.forward(*values, **settings)
+    orders: list[list[int] | None] = []
+    for one in made if isinstance(made, tuple) else (made,):
+        if any(np.may_share_memory(one, array) for array in arrays):
+            return None
+        rows = not isinstance(one, np.ndarray) or one.flags.c_contiguous
+        strides = () if rows else one.strides
+        orders.append(None if rows else sorted(range(one.ndim), key=lambda i: -abs(strides[i])))
+    return orders
 
 
 def _relocatable(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> _Relocatable | None:
@@ -191,7 +245,12 @@ def _relocatable(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> _Re
     fixed = {i: np.zeros(x.shape, x.dtype) for i, x in arrays.items() if x.dtype.kind in "iu"}
     if any(values[i].strides != place.strides for i, place in fixed.items()):
         return None
-    first, second = (_Arrays(values, outputs, lowering.scratch, fixed, shift) for shift in (0, 8))
+    orders = _orders(op, values, settings, len(outputs))
+    if orders is None:
+        return None
+    direct = op.emission is not None
+    like = list(map(_empty, outputs, orders if direct else [None] * len(outputs)))
+    first, second = (_Arrays(values, like, lowering.scratch, fixed, shift) for shift in (0, 8))
     apart = [b - a for a, b in zip(first.addresses, second.addresses, strict=True)]
     moving = [distance for distance in apart if distance]
     if len(set(moving)) < len(moving):
@@ -199,18 +258,14 @@ def _relocatable(op: Op, values: Sequence[Any], settings: dict[str, Any]) -> _Re
     runs = [lowering.bind(one.operands, one.outputs, one.scratch) for one in (first, second)]
     if None in runs:
         return None
-    return _relocated(runs, apart, first, outputs, several, fixed)
+    made_of = _relocated(runs, apart, first)
+    return made_of and _Relocatable(*made_of, outputs, several, orders, direct, first.nbytes, fixed)
 
 
 def _relocated(
-    runs: Sequence[Any],
-    apart: Sequence[int],
-    first: _Arrays,
-    outputs: Sequence[ArrayType],
-    several: bool,
-    fixed: dict[int, Array],
-) -> _Relocatable | None:
-    """What differs between two bindings, by how much their arrays are apart."""
+    runs: Sequence[Any], apart: Sequence[int], first: _Arrays
+) -> tuple[Any, Array, tuple[Array, Array, Array]] | None:
+    """The table, its arguments and the places of addresses among them, which differ between two bindings."""
     from tinygraph.kernels.machine_code import Bound
     from tinygraph.kernels.teams import Table
 
@@ -240,9 +295,7 @@ def _relocated(
             for thread in range(threads):
                 begin = call.place_arguments(thread, threads, block, begin)
     table = Table([call for call in calls if isinstance(call, Bound | Check)], threads)
-    return _Relocatable(
-        table, block, (np.array(places), np.array(which), behind), outputs, several, first.nbytes, fixed
-    )
+    return table, block, (np.array(places), np.array(which), behind)
 
 
 class _Arrays:
@@ -255,7 +308,7 @@ class _Arrays:
     def __init__(
         self,
         values: Sequence[Any],
-        outputs: Sequence[ArrayType],
+        outputs: Sequence[Array],
         scratch: Sequence[int],
         fixed: dict[int, Array],
         shift: int,
@@ -269,7 +322,7 @@ class _Arrays:
             else self._like(x.shape, x.dtype, x.strides)
             for i, x in enumerate(values)
         ]
-        self.outputs = [self._like(one.shape, one.dtype, None) for one in outputs]
+        self.outputs = [self._like(one.shape, one.dtype, one.strides) for one in outputs]
         starts = np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in scratch)]).tolist()
         self.nbytes = starts[-1]
         memory = self._like((self.nbytes,), np.dtype(np.uint8), None)

@@ -17,6 +17,7 @@ from llvmlite import ir
 
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
+from tinygraph.kernels.array_facts import dtype_name
 from tinygraph.kernels.builder import (
     Function,
     Offset,
@@ -144,11 +145,16 @@ def bind(
 
 def _operand(array: Array, shape: tuple[int, ...], role: str) -> Strided:
     size = array.dtype.itemsize
-    strides = np.broadcast_to(array, shape).strides if array.shape != shape else array.strides
+    strides = array.strides
+    if array.shape != shape:  # it broadcasts: along new axes, and where it has one element, it stands still
+        strides = (0,) * (len(shape) - array.ndim) + tuple(
+            s if n != 1 else 0 for s, n in zip(strides, array.shape, strict=True)
+        )
     if any(stride % size for stride in strides):
         raise ShapeError(f"{role} has strides {strides}, not multiples of its itemsize {size}; copy it first")
     return Strided(
-        array.dtype.name, tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True))
+        dtype_name(array.dtype),
+        tuple(s // size if n != 1 else 0 for s, n in zip(strides, shape, strict=True)),
     )
 
 

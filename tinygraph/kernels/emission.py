@@ -123,7 +123,7 @@ def emit(code: Function, op: Op, operands: Sequence[Value], settings: dict[str, 
 
     Raises:
         UnknownOpError: the op emits nothing.
-        DTypeError: its floating-point operands differ in dtype.
+        DTypeError: its operands differ in dtype, or are integers, for which its rule does not hold.
     """
     emission = op.emission
     if emission is None:
@@ -134,6 +134,10 @@ def emit(code: Function, op: Op, operands: Sequence[Value], settings: dict[str, 
     if len(dtypes) > 1:
         raise DTypeError(
             f"op {op.name!r} in a kernel got {' and '.join(sorted(dtypes))}; put a cast before it"
+        )
+    if "int64" in dtypes and not emission.integers:
+        raise DTypeError(
+            f"op {op.name!r} emits nothing for int64: say @{op.name}.emit(integers=True), or cast"
         )
     dtype = dtypes.pop() if dtypes else "bool" if emission.bools else "float64"
     met = [code.cast(x, "bool" if i in emission.conditions else dtype) for i, x in enumerate(operands)]

@@ -42,6 +42,7 @@ _ENOUGH_TILES = 4  # tiles of rows that pay for packing a panel
 _ENOUGH_PANELS = 4  # panels that pay for packing a tile of rows
 _TILES_TOGETHER = 8  # tiles that are packed at a time: their rows are some whole lines of the cache
 _FEWEST_UNITS = 4  # parts of the work where packing is repeated by each
+_CHAIN = 512  # products that are added one after the other; errors grow with this and with the number of such chains
 _FEWEST_FREE = 17  # rows, or steps of the depth, that may be an argument: two tiles of rows, for any tile
 
 
@@ -130,7 +131,10 @@ def most_scratch(rows: int, columns: int, depth: int, dtype: str, cpu: Cpu | Non
     lanes = (cpu or this_cpu()).lanes(dtype)
     rows, columns, depth = _class(rows), _class(columns), min(_class(depth), max(depth, _DEPTH))
     panel = _DEPTH * _most_vectors(cpu or this_cpu()) * lanes
-    right = min(panel, (max(rows, columns) + lanes) * depth)
+    vectors = math.ceil(max(rows, columns) / lanes)  # either way round
+    right = min(panel, vectors * lanes * depth)
+    if vectors < _ENOUGH_PANELS:  # too few columns to pack rows for
+        return right
     steps = min(depth, _DEPTH)
     tile = (cpu or this_cpu()).registers * steps  # a part ends with a whole tile
     left = min(_L2_BYTES // itemsize(dtype), max(rows, columns) * steps) + tile
@@ -806,7 +810,13 @@ class _Dots(_ProductNest):
             ]
 
         whole = product.depth // lanes * lanes
-        sums = code.loop(0, whole, lanes, multiply, [splat(0, self.dtype, lanes)] * (rows * columns))
+        zeros = [splat(0, self.dtype, lanes)] * (rows * columns)
+
+        def chain(start: Offset, held: list[Value]) -> list[Value]:
+            stop = code.smaller_index(code.offset(start, _CHAIN * lanes), whole)
+            return [*map(code.add, held, code.loop(start, stop, lanes, multiply, zeros))]
+
+        sums = code.loop(0, whole, _CHAIN * lanes, chain, zeros)
         if whole < product.depth:
             sums = multiply(whole, sums, product.depth - whole)
         places = [

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.core.types import Array, ArrayType
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.program import Program
 
 Run = Callable[[], Any]
@@ -59,7 +60,7 @@ class Layout(NamedTuple):
         shape = self.block_shape(value.shape)
         steps = [size * math.prod(shape[i + 1 :]) for i in range(len(shape))]
         before = sum(step * self.halo[axis][0] for step, axis in zip(steps, self.order, strict=True))
-        return np.asarray(_Memory(value, value.ctypes.data - before, shape))
+        return np.asarray(_Memory(value, address_of(value) - before, shape))
 
     def wider(self, other: Layout) -> Layout:
         """The layout of the same order whose halo is enough for both."""
@@ -72,7 +73,9 @@ class Layout(NamedTuple):
 
     def covers(self, other: Layout) -> bool:
         """Whether a value in this layout can be read by who asked for the other."""
-        return self.order == other.order and self.wider(other) == self
+        return self.order == other.order and all(
+            a[0] >= b[0] and a[1] >= b[1] for a, b in zip(self.halo, other.halo, strict=True)
+        )
 
 
 class _Memory:
@@ -139,6 +142,20 @@ class Epilogue(NamedTuple):
     written: tuple[Layout | None, ...]
 
 
+class Prepared(NamedTuple):
+    """Scratch memory of a kernel that holds only what its first calls make of one operand: packed weights.
+
+    Where a plan does not write the operand, it keeps that memory, and the calls run only when the operand has changed.
+
+    Attributes:
+        operand: its number.
+        scratch: numbers of the scratch arrays.
+    """
+
+    operand: int
+    scratch: tuple[int, ...]
+
+
 class Lowering(NamedTuple):
     """What a `lower` rule answers: a kernel for these types, not yet bound to memory.
 
@@ -152,6 +169,7 @@ class Lowering(NamedTuple):
         with_epilogue: the same with an epilogue, which reads its operands behind the others, or None where the kernel
             kernel does not take this one. A bind of None then says that it does not take these arrays.
         notes: what a reader of the plan should know of it, such as a bound on its errors.
+        prepared: scratch memory that may be kept from run to run.
     """
 
     bind: Bind
@@ -160,6 +178,7 @@ class Lowering(NamedTuple):
     name: str = ""
     with_epilogue: Callable[[Epilogue], Lowering | None] | None = None
     notes: tuple[str, ...] = ()
+    prepared: Prepared | None = None
 
 
 class Check:

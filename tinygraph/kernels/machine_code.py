@@ -24,6 +24,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from tinygraph.core.locks import Lock
 from tinygraph.core.types import Array
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.code_generation import ObjectCode, soon
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.disk_cache import digest, shared_cache
@@ -43,7 +44,7 @@ _CODE_OVERHEAD = 80_000  # bytes besides the machine code: pages, symbols, the k
 _numbers = itertools.count()
 _lock = Lock()
 # by the arguments of functions that make kernels; those not used for long are dropped, unless bound
-kernels = Recent(256 * 2**20)
+kernels = Recent(256 * 2**20, steady=True)
 
 
 class Private(NamedTuple):
@@ -166,16 +167,18 @@ class Bound:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays it is bound to."""
-        return sum(one.nbytes for one in self._reached) + sum(
-            sum(part.nbytes for part in (one.arrays if isinstance(one, Private) else (one,)))
-            for one in self._arrays
-        )
+        return sum(one.nbytes for one in (*self._reached, *self.arrays))
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays that its pointers point to."""
+        return [part for one in self._arrays for part in (one.arrays if isinstance(one, Private) else (one,))]
 
     def block(self, thread: int, threads: int) -> int:
         """The address of the arguments for one of some threads that share the work; 0 where there is none for it."""
         if self.span is None and thread:
             return 0
-        return int(self._block(thread, threads).ctypes.data)
+        return address_of(self._block(thread, threads))
 
     def pointers_into(self, low: int, high: int) -> list[tuple[Array, int, int]] | None:
         """Its pointers into a range of addresses: the block of arguments, the place in it, and the pointer.
@@ -184,11 +187,10 @@ class Bound:
         """
         if any(begin < high and low < end for begin, end in map(byte_bounds, self._reached)):
             return None
-        for one in self._arrays:
-            for part in one.arrays if isinstance(one, Private) else (one,):
-                begin, end = byte_bounds(part)
-                if begin < high and low < end and not low <= begin < end <= high:
-                    return None
+        for part in self.arrays:
+            begin, end = byte_bounds(part)
+            if begin < high and low < end and not low <= begin < end <= high:
+                return None
         return [
             (block, i, int(block[i]))
             for block in self._blocks.values()
@@ -203,7 +205,7 @@ class Bound:
     def _block(self, thread: int, threads: int) -> Array:
         if (thread, threads) not in self._blocks:
             own = [one.arrays[thread] if isinstance(one, Private) else one for one in self._arrays]
-            numbers = [array.ctypes.data for array in own] + list(self._counts)
+            numbers = [address_of(array) for array in own] + list(self._counts)
             if self.span is not None:
                 units = self.span * self.kernel.splits
                 numbers += [units * thread // threads, units * (thread + 1) // threads, self.span]
@@ -442,8 +444,10 @@ def _linker() -> Any:
 @functools.cache
 def _library_functions() -> dict[str, int]:
     """Where the C library's mathematics are, wherever this platform keeps them."""
-    library = ctypes.CDLL(ctypes.util.find_library("m") if sys.platform != "win32" else "ucrtbase")
     names = [symbol for name in LIBRARY_FUNCTIONS for symbol in (name, name + "f")]
+    library = ctypes.CDLL("ucrtbase") if sys.platform == "win32" else ctypes.CDLL(None)
+    if not all(hasattr(library, symbol) for symbol in names):  # looking for a library starts programs
+        library = ctypes.CDLL(ctypes.util.find_library("m"))
     addresses = (ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value for symbol in names)
     return {symbol: address for symbol, address in zip(names, addresses, strict=True) if address}
 

@@ -13,7 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinygraph.core.node import Node, entry_type
 from tinygraph.core.op import Op
+from tinygraph.kernels.array_facts import dtype_name
+
+_NUMBERS = (int, float)  # bool is an int
 
 
 class Instruction(NamedTuple):
@@ -160,21 +164,21 @@ class ProgramBuilder:
         """One more input; all inputs come before the first step."""
         if self._steps:
             raise ValueError("declare all inputs of a program before its first step")
-        self._inputs.append(np.dtype(dtype).name)
+        self._inputs.append(dtype_name(dtype))
         return len(self._inputs) - 1
 
     def constant(self, value: float, dtype: DTypeLike) -> int:
         """A number."""
-        return self.step("constant", dtype=np.dtype(dtype).name, value=float(value))
+        return self.step("constant", dtype=dtype_name(dtype), value=float(value))
 
     def cast(self, value: int, dtype: DTypeLike) -> int:
         """A value in another dtype: a step of the kernel language itself, which every program may need."""
-        return self.step("cast", value, dtype=np.dtype(dtype).name)
+        return self.step("cast", value, dtype=dtype_name(dtype))
 
     def step(self, op: Op | str, *operands: int, **settings: object) -> int:
         """Apply an op to values; returns the number of the result."""
         pairs = _sorted(settings)
-        self._steps.append(Instruction(op, operands, pairs, repr(pairs)))
+        self._steps.append(Instruction(op, operands, pairs, repr(pairs) if pairs else ""))
         return len(self._inputs) + len(self._steps) - 1
 
     def program(self, *outputs: int) -> Program:
@@ -196,3 +200,19 @@ class Loop(NamedTuple):
     program: Program
     reductions: tuple[str | None, ...]
     axes: tuple[int, ...] = ()
+
+
+def emits(node: Node) -> bool:
+    """Whether what a node's op emits holds for its operands."""
+    emission = node.op.emission
+    if emission is None:
+        return False
+    numbers = [entry for i, entry in enumerate(node.inputs) if i not in emission.conditions]
+    only_bools = bool(numbers) and all(entry_type(entry).dtype == np.bool_ for entry in numbers)
+    # these become float64, of which NumPy makes something else, unless it is that or a truth
+    if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":
+        return False
+    if emission.fits is None:
+        return True
+    types = (entry if isinstance(entry, _NUMBERS) else entry_type(entry) for entry in node.inputs)
+    return emission.fits(*types, **node.all_settings)

@@ -21,21 +21,24 @@ class Recent:
     """Values by key, of which the least recently used are dropped once all take more than `limit` bytes together.
 
     The latest is kept, whatever it takes. `beside` says how many bytes they take together besides their own. What a
-    value takes may grow after it was put in; that is looked at when the next one is.
+    value takes may grow after it was put in; that is looked at when the next one is. Where values are `steady`, they
+    are added up again only after as much came as fills half of the room there was.
 
     >>> import numpy as np
     >>> recent = Recent(200)
     >>> for key in "abc":
-    ...     recent.put(key, np.zeros(10))
+    ...     dropped = recent.put(key, np.zeros(10))
     >>> recent.get("a"), list(recent)
     (None, ['b', 'c'])
     """
 
-    def __init__(self, limit: int, beside: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, limit: int, beside: Callable[[], int] = lambda: 0, *, steady: bool = False) -> None:
         self.limit = limit
+        self._steady = steady
         self._beside = beside
         self._lock = Lock()
         self._values: OrderedDict[Any, Any] = OrderedDict()
+        self._lately = 0  # bytes of values put in since all were added up last
 
     @property
     def limit(self) -> int:
@@ -46,7 +49,7 @@ class Recent:
     def limit(self, limit: int) -> None:
         if type(limit) is not int or limit < 0:
             raise SettingError(f"a limit of memory is a number of bytes such as 64 * 2**20, not {limit!r}")
-        self._limit = limit
+        self._limit, self._room = limit, 0
 
     @property
     def nbytes(self) -> int:
@@ -63,17 +66,22 @@ class Recent:
                 self._values.move_to_end(key)
             return value
 
-    def put(self, key: Hashable, value: object) -> list[Any]:
+    def put(self, key: Hashable, value: Sized) -> list[Any]:
         """Keep a value; returns those that were dropped for it."""
-        dropped = []
+        dropped: list[Any] = []
         with self._lock.held:
             self._values.pop(key, None)
             self._values[key] = value
+            self._lately += value.nbytes
+            if self._steady and self._lately < self._room / 2:
+                return dropped
+            self._lately = 0
             excess = self._beside() + sum(one.nbytes for one in self._values.values()) - self._limit
             while excess > 0 and len(self._values) > 1:
                 _, oldest = self._values.popitem(last=False)
                 excess -= oldest.nbytes
                 dropped.append(oldest)
+            self._room = -excess
         return dropped
 
     def drop(self, unwanted: Callable[[Any], bool]) -> None:

@@ -12,7 +12,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,25 +83,38 @@ def _op_words(op: Op) -> str:
     own = str(rule.__module__).partition(".")[0] == BUILTIN_PACKAGE
     if not own or getattr(module, rule.__qualname__, None) is not rule:  # made by a function, or replaced
         raise NotPlain
-    facts = (emission.conditions, emission.bools, tuple(sorted(op.signature.settings.items())))
+    facts = (
+        emission.conditions,
+        emission.bools,
+        emission.integers,
+        tuple(sorted(op.signature.settings.items())),
+    )
     return f"op {op.name} {rule.__module__}.{rule.__qualname__} " + "".join(_words(facts))
 
 
 @functools.cache
 def library_code() -> bytes | None:
     """The hash of all code that writes kernels; None where it cannot be read, or was edited since it was imported."""
+    texts: list[bytes] = []
     try:
-        texts = [path.read_bytes() for path in _files()]
-        newest = max(path.stat().st_mtime for path in _files())
-    except (OSError, ValueError):
+        for path in _files():
+            with open(path, "rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_mtime > IMPORTED:
+                    return None
+                texts.append(file.read())
+    except OSError:
         return None
-    if newest > IMPORTED:
-        return None
-    return digest(*texts).encode()
+    return digest(*texts).encode() if texts else None
 
 
-def _files() -> list[Path]:
+def _files() -> list[str]:
     """The files that decide what kernels do: this package, and the built-in ops, beside which their rules stand."""
     roots = (_KERNELS, BUILTIN_PACKAGE)
     places = [os.path.dirname(str(sys.modules[name].__file__)) for name in roots if name in sys.modules]
-    return sorted(path for place in places for path in Path(place).rglob("*.py"))
+    return sorted(
+        os.path.join(folder, name)
+        for place in places
+        for folder, _, names in os.walk(place)
+        for name in names
+        if name.endswith(".py")
+    )

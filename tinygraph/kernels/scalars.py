@@ -16,12 +16,14 @@ from llvmlite import ir
 from tinygraph.core.op import Op
 from tinygraph.core.types import Array
 from tinygraph.errors import DTypeError, ShapeError
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.builder import Offset, Value, dtype_of, index, splat
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.emission import Code, emit
 from tinygraph.kernels.machine_code import Bound, Kernel, compile_kernel, kept
 
-_DTYPES = {"f": "float32", "d": "float64", "?": "bool"}  # `dtype.name` is slow
+_DTYPES = {"f": "float32", "d": "float64", "?": "bool", "l": "int64", "q": "int64"}  # `dtype.name` is slow
+_MEETING = ("float32", "float64", "int64", "bool")  # a number takes the first of these that it meets
 _COLUMNS = 5  # case, result, and the addresses of up to three operands
 _EMBEDDED = 64  # so many different constants become part of the code; the others are read from memory
 
@@ -31,13 +33,13 @@ class ScalarStep(NamedTuple):
 
     Attributes:
         op: one that emits something.
-        operands: up to three arrays of one element, or Python floats.
+        operands: up to three arrays of one element, or Python numbers: floats, or ints beside int64.
         result: the array of one element that it writes.
         settings: the op's settings as sorted pairs.
     """
 
     op: Op
-    operands: tuple[Array | float, ...]
+    operands: tuple[Array | float | int, ...]
     result: Array
     settings: tuple[tuple[str, Any], ...] = ()
 
@@ -49,7 +51,7 @@ class _Case(NamedTuple):
     """
 
     op: Op
-    operands: tuple[str | float, ...]
+    operands: tuple[str | float | int, ...]
     result: str
     settings: tuple[tuple[str, Any], ...]
     words: str
@@ -88,12 +90,10 @@ class _Table:
         """Case, result, and operands of a step."""
         result, made = self._place(step.result)
         addresses: list[int] = []
-        kinds: list[str | float] = []
+        kinds: list[str | float | int] = []
         for operand in step.operands:
             address, kind = (
-                self._place(operand)
-                if isinstance(operand, np.ndarray)
-                else self._constant(step, float(operand))
+                self._place(operand) if isinstance(operand, np.ndarray) else self._constant(step, operand)
             )
             addresses.append(address)
             kinds.append(kind)
@@ -109,14 +109,17 @@ class _Table:
                     f"a scalar program got an array of shape {array.shape}; each value is one number"
                 )
             if array.dtype.char not in _DTYPES:
-                raise DTypeError(f"a scalar program got {array.dtype}; it takes float32, float64 and bool")
-            known = self._places[id(array)] = array.ctypes.data, _DTYPES[array.dtype.char]
+                raise DTypeError(
+                    f"a scalar program got {array.dtype}; it takes float32, float64, int64 and bool"
+                )
+            known = self._places[id(array)] = address_of(array), _DTYPES[array.dtype.char]
         return known
 
-    def _constant(self, step: ScalarStep, number: float) -> tuple[int, str | float]:
+    def _constant(self, step: ScalarStep, operand: float | int) -> tuple[int, str | float | int]:
         """Address and dtype of a number that was not among the first, of those only the number."""
         arrays = [operand for operand in step.operands if isinstance(operand, np.ndarray)] or [step.result]
-        dtype = min((self._place(array)[1] for array in arrays), key=("float32", "float64", "bool").index)
+        dtype = min((self._place(array)[1] for array in arrays), key=_MEETING.index)
+        number = operand if dtype == "int64" else float(operand)
         key = repr(number), dtype  # 0.0 is not -0.0
         if key not in self.constants:
             self.constants[key] = None if len(self.constants) < _EMBEDDED else np.array(number, dtype)
@@ -164,8 +167,8 @@ def _carry_out(code: Code, case: _Case, row: Sequence[Value]) -> None:
 
 def _meeting_dtype(case: _Case) -> str:
     """The dtype of numbers among the operands; a Python float among bools is a float64."""
-    floats = [kind for kind in case.operands if isinstance(kind, str) and kind != "bool"]
-    return floats[0] if floats else case.result if case.result != "bool" else "float64"
+    numbers = [kind for kind in case.operands if isinstance(kind, str) and kind != "bool"]
+    return numbers[0] if numbers else case.result if case.result != "bool" else "float64"
 
 
 def _entry(code: Code, offset: Offset) -> Value:

@@ -12,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from tinygraph.core.types import Array
+from tinygraph.kernels.array_facts import address_of
 from tinygraph.kernels.builder import INDEX, POINTER, Offset, Value
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program, lanes_of_program
@@ -45,7 +46,7 @@ def bind(program: Program, segments: Sequence[Sequence[Array]]) -> Bound:
     rows: list[list[int]] = []
     for segment in segments:
         size = segment[-outputs].size
-        places = [one.ctypes.data for one in segment]
+        places = [address_of(one) for one in segment]
         steps = [one.itemsize if moves else 0 for one, moves in zip(segment, moving, strict=True)]
         for first in range(0, size, _BLOCK):
             starts = [place + first * step for place, step in zip(places, steps, strict=True)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import os
 import platform
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.types import Array
 from tinygraph.kernels.lowering import Check
 from tinygraph.kernels.machine_code import Bound, Kernel, MachineCode, assemble
 
@@ -44,6 +46,7 @@ _FEWEST_BYTES = 100_000  # that kernels read and write: below, waking others tak
 
 _TEXT = """
 declare ptr @memmove(ptr, ptr, i64)
+declare i32 @memcmp(ptr, ptr, i64)
 declare i32 @sched_yield()
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
@@ -394,6 +397,40 @@ found:
   ret i64 0
 }}
 
+; a table, unless what it reads is as it was when it ran last: the block holds where that lies, a copy of it, its bytes,
+; the place of the number of who made the copy and wrote what the table writes, this one's number, the table, its rows
+define void @unless_same(ptr %block) {{
+entry:
+  %p1 = getelementptr i64, ptr %block, i64 1
+  %p2 = getelementptr i64, ptr %block, i64 2
+  %p3 = getelementptr i64, ptr %block, i64 3
+  %p4 = getelementptr i64, ptr %block, i64 4
+  %p5 = getelementptr i64, ptr %block, i64 5
+  %p6 = getelementptr i64, ptr %block, i64 6
+  %source = load ptr, ptr %block, align 8
+  %copy = load ptr, ptr %p1, align 8
+  %bytes = load i64, ptr %p2, align 8
+  %maker = load ptr, ptr %p3, align 8
+  %me = load i64, ptr %p4, align 8
+  %table = load ptr, ptr %p5, align 8
+  %rows = load i64, ptr %p6, align 8
+  %who = load i64, ptr %maker, align 8
+  %mine = icmp eq i64 %who, %me
+  br i1 %mine, label %compare, label %make
+compare:
+  %differs = call i32 @memcmp(ptr %source, ptr %copy, i64 %bytes)
+  %same = icmp eq i32 %differs, 0
+  br i1 %same, label %out, label %make
+make:
+  store i64 0, ptr %maker, align 8
+  %ignored = call ptr @memmove(ptr %copy, ptr %source, i64 %bytes)
+  %n = call i64 @run(ptr null, ptr %table, i64 %rows, i64 1, i64 0)
+  store i64 %me, ptr %maker, align 8
+  br label %out
+out:
+  ret void
+}}
+
 ; rows of memory from one place to another: destination, source, bytes of a row, rows, and from one row to the next
 define void @copy_rows(ptr %block) {{
 entry:
@@ -459,6 +496,8 @@ class Table:
     Attributes:
         stopped: the number of the check that ended the latest call, if one did.
         together: whether it takes so long that all threads share it.
+        run_single: runs it on this thread.
+        cannot_stop: whether that is all a call does, since nothing in it checks.
     """
 
     def __init__(self, kernels: Sequence[Bound | Check], threads: int) -> None:
@@ -481,7 +520,8 @@ class Table:
         self._numbers = [i for i, _ in parts]
         self._alone = np.array([[rows[i, 0], 0, part] for i, part in parts], np.int64)
         self._block = np.array([self._alone.ctypes.data, len(parts)], np.int64)
-        self._single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
+        self.run_single = functools.partial(_functions()["single"], ctypes.c_void_p(self._block.ctypes.data))
+        self.cannot_stop = not self.together and not any(isinstance(one, Check) for one in self.kernels)
 
     def rows(self, together: bool) -> tuple[int, int]:
         """Where its rows lie in memory, and how many there are: for all threads, or for one."""
@@ -504,7 +544,7 @@ class Table:
             finally:
                 team.lock.release()
         else:
-            stopped = self._single()
+            stopped = self.run_single()
             if stopped:
                 stopped = self._numbers[stopped - 1] + 1
         if stopped:
@@ -620,6 +660,25 @@ def one_of(index: np.ndarray[Any, Any], choices: Sequence[Sequence[Bound]]) -> B
     return _kernel("choice", "one_of").bind(counts=numbers).holding(index, tables)
 
 
+_makers = itertools.count(1)
+
+
+def unless_same(source: Array, copy: Array, maker: Array, kernels: Sequence[Bound]) -> Bound:
+    """A kernel that runs others unless the bytes that these read are those of its latest run; on one thread.
+
+    Args:
+        source: what they read, in rows; every write to it is noticed, by whomever.
+        copy: bytes, as many as `source` has.
+        maker: an int64, at first 0: others that write to the memory of `kernels` and `copy` note it there as well.
+        kernels: what they write lies still until the next run.
+    """
+    table = Table(kernels, 1)
+    rows = table.rows(False)
+    numbers = (source.ctypes.data, copy.ctypes.data, source.nbytes, maker.ctypes.data, next(_makers), *rows)
+    found = _kernel("prepared weights", "unless_same").bind(counts=numbers)
+    return found.holding(table, source, copy, maker, reached=[source, copy])
+
+
 def _kernel(name: str, entry: str, pointers: int = 0) -> Kernel:
     """One of the native functions as a kernel."""
     _functions()
@@ -726,7 +785,17 @@ def _functions() -> dict[str, Any]:
         patience=_PATIENCE,
         **{name: _CELL * i for i, name in enumerate(_CELLS)},
     )
-    names = ("single", "work", "together", "wake", "repeat_table", "nested", "one_of", "copy_rows")
+    names = (
+        "single",
+        "work",
+        "together",
+        "wake",
+        "repeat_table",
+        "nested",
+        "one_of",
+        "unless_same",
+        "copy_rows",
+    )
     code = assemble(text, functions=names, imports=symbols)
     _machine_code[:] = [code]
     found = {}
@@ -740,7 +809,7 @@ def _functions() -> dict[str, Any]:
 
 _POSIX = (
     *("sched_yield", "pthread_mutex_lock", "pthread_mutex_unlock"),
-    *("pthread_cond_wait", "pthread_cond_broadcast", "memmove"),
+    *("pthread_cond_wait", "pthread_cond_broadcast", "memmove", "memcmp"),
 )
 
 

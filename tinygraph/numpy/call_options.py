@@ -138,23 +138,3 @@ def settled(
             )
         found = found.astype(dtype)
     return found if out is None else written(name, out, found)
-
-
-def in_rows(found: Any) -> Any:
-    """A result that lies in rows, as those of functions do that NumPy writes into an array of its own.
-
-    Of values that are not there yet, in a capture, layouts are not known; writes that depend on them are refused.
-    """
-    value = getattr(found, "_value", None)
-    return found.copy() if isinstance(value, np.ndarray) and not value.flags.c_contiguous else found
-
-
-def laid_out_like(x: Any, found: Any) -> Any:
-    """A result of the shape of x with its axes in the order of x's in memory, as in NumPy's copies by `order="K"`."""
-    value = getattr(x, "_value", None)
-    if not isinstance(value, np.ndarray) or value.flags.c_contiguous or np.shape(found) != value.shape:
-        return found
-    like = np.empty_like(value)
-    axes = sorted(range(like.ndim), key=lambda i: -like.strides[i])
-    back = [axes.index(i) for i in range(like.ndim)]
-    return found.transpose(axes).copy().transpose(back)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.core.tensor import Handle
+from tinygraph.core.tensor import CapturedNumber, Handle
 from tinygraph.core.views import lies_in_rows_here
+from tinygraph.errors import CaptureError
 from tinygraph.numpy.constants import constant, in_program
 
 WITHOUT_VALUE: dict[Any, Callable[..., Any]] = {
@@ -74,6 +75,14 @@ def _full_like(
             return made * np.asarray(fill_value).astype(dtype)
         made[...] = fill_value
         return made
+    if isinstance(fill_value, CapturedNumber) and dtype.kind in "iu":
+        if fill_value.dtype.kind not in "biu":
+            raise CaptureError(
+                f"np.full_like of {dtype} with a Python float or complex number in a captured program: eagerly it "
+                f"depends on the number whether that raises. Pass an integer"
+            )
+        # a sum notices what does not fit
+        return _like(np.zeros_like, a, dtype, order, shape=shape) + fill_value
     return np.broadcast_to(fill_value, np.shape(a) if shape is None else shape).astype(dtype)
 
 

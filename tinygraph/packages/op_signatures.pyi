@@ -665,6 +665,33 @@ class BuiltinOps:
         """Each element `repeats` times (a number, or one for each) along `axis`, of x flattened by
         default."""
 
+    def resample(
+        self,
+        x: Any,
+        /,
+        *,
+        size: int | None = None,
+        axis: int = -1,
+        factor: float | None = None,
+        mode: str = "nearest",
+        align_corners: bool = False,
+    ) -> Any:
+        """out[i] = sum over neighbours k of w_k(p_i) x[k], along one axis, p_i = (i + 1/2) / factor - 1/2."""
+
+    def resample_adjoint(
+        self,
+        x: Any,
+        /,
+        *,
+        size: int,
+        axis: int = -1,
+        factor: float | None = None,
+        mode: str = "nearest",
+        align_corners: bool = False,
+    ) -> Any:
+        """The transpose of `resample`: out[k] = sum over i of w_k(p_i) x[i], each element given back to where
+        it was read."""
+
     def reshape(self, x: Any, /, *, shape: Any) -> Any:
         """The elements of x, in order, in another shape; one size may be -1."""
 

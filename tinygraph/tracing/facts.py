@@ -206,6 +206,7 @@ class Entries(Contents):
         super().__init__(value, words, line)
         kind: Any = OrderedDict if isinstance(value, OrderedDict) else dict
         self._in_order: Callable[[Any], Any] = kind.keys  # past what a subclass makes of it
+        self._values: Callable[[Any], Any] = kind.values
         self.keys: list[Any] = list(self._in_order(value))
         self.before = [dict.__getitem__(value, key) for key in self.keys]
 
@@ -214,7 +215,10 @@ class Entries(Contents):
         if len(value) != len(self.keys):
             return False
         keys = self._in_order(value)
-        if not all(map(is_, keys, self.keys)) and not all(map(same, keys, self.keys)):
+        if all(map(is_, keys, self.keys)):
+            if all(map(is_, self._values(value), self.before)):
+                return True
+        elif not all(map(same, keys, self.keys)):
             return False
         values = map(partial(dict.__getitem__, value), self.keys)
         return all(map(same, values, self.before))
@@ -238,16 +242,16 @@ class Entries(Contents):
 
 
 class Elements(Contents):
-    """The elements of an array, compared with a copy to the last bit."""
+    """The elements of an array, compared with a copy to the last bit, and what else code may ask of it."""
 
     def __init__(self, value: np.ndarray[Any, Any], words: str, line: str) -> None:
         super().__init__(value, words, line)
-        self.type = (value.shape, value.dtype)
+        self.type = _layout(value)
         self.before = value.ravel().tolist() if value.dtype.hasobject else _bytes(value).copy()
 
     def holds(self) -> bool:
         value = self.value
-        if (value.shape, value.dtype) != self.type:
+        if _layout(value) != self.type:
             return False
         if value.dtype.hasobject:
             return all(map(same, value.ravel().tolist(), self.before))
@@ -327,6 +331,10 @@ class Text(Contents):
 
     def holds(self) -> bool:
         return bool(bytes(self.value) == self.before)
+
+
+def _layout(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    return array.shape, array.dtype, array.strides, array.flags.num
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -57,9 +57,17 @@ class Host:
         printed: the lines that printed or logged, which what is captured does not do again.
     """
 
-    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident"}
+    names = _CLOCKS | _DATES | _SYSTEM | _DRAWS | _THREADS | _FILES | _PRINTS | {"get_ident", "seed"}
 
-    def __init__(self) -> None:
+    def __init__(self, transform: str = "", once: str | None = None) -> None:
+        """Where the machine's own generators stand.
+
+        Args:
+            transform: in which the program runs, for messages.
+            once: what is wrong with drawing there, and what to write instead; by default what is wrong in captures.
+        """
+        self._before = f"{transform}: " if transform else ""
+        self._once = once or _ONCE
         self.printed: dict[Printed, None] = {}
         self._sources: dict[int, tuple[Any, Any, str, str]] = {}
         self._refused: CaptureError | None = None
@@ -119,6 +127,10 @@ class Host:
             user = _user(frame)
             if user is not None:
                 raise self.refuse("a thread that is started", "does its work outside of the capture", user)
+        elif name == "seed" and isinstance(owner, random.Random) and frame.f_locals.get("a", owner) is None:
+            user = _user(frame)
+            if user is not None:
+                raise self.refuse("random.Random() without a seed", "asks the operating system for one", user)
         elif name in _DRAWS and owner is random._inst:
             user = _user(frame)
             if user is not None:
@@ -139,7 +151,7 @@ class Host:
     def refuse(self, what: str, does: str, frame: FrameType | None) -> CaptureError:
         """The error of something that a program would do but once; raised again at the end if the program hides it."""
         line = f" at {resolve(frame.f_code, frame.f_lasti)}" if frame is not None else ""
-        self._refused = CaptureError(f"{what}{line} {does}, which {_ONCE}")
+        self._refused = CaptureError(f"{self._before}{what}{line} {does}, which {self._once}")
         return self._refused
 
     @contextmanager
@@ -165,7 +177,7 @@ class Host:
             raise self._refused
         words, line = drawn[-1]
         raise CaptureError(
-            f"a random number was drawn from {words}{f' at {line}' if line else ''}, which {_ONCE}"
+            f"{self._before}a random number was drawn from {words}{f' at {line}' if line else ''}, which {self._once}"
         )
 
     def restore(self) -> None:

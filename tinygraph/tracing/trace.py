@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -185,7 +186,8 @@ class Trace:
         for leaf, wanted in self.reads.values():
             if leaf.requires_grad is not wanted:
                 return f"requires_grad of {leaf.describe()} changed"
-            if leaf.holder is moved or (leaf.holder.__class__ is Attached and id(leaf) not in self.attached):
+            holder = leaf.holder
+            if holder is moved or (holder.__class__ is Attached and id(leaf) not in self.attached):
                 return f"{leaf.describe()} was replaced by a computed value"
         for tensor, value in self.constants.values():
             version = tensor._leaf.version if tensor._leaf is not None else 0
@@ -342,7 +344,7 @@ class Trace:
             return set_here[1]
         self.rely(
             f"the gradient of {leaf.describe()} was there and is not, or the other way round",
-            lambda: None if leaf.grad is None else leaf.grad.type,
+            partial(_gradient_type, leaf),
             key=("grad", id(leaf)),
         )
         if leaf.grad is None:
@@ -457,6 +459,17 @@ def _without_primals(graph: Graph, floor: int) -> Graph:
         return tuple(map(as_value, results)) if isinstance(results, tuple) else (as_value(results),)
 
     return replaced(graph, constant)[0]
+
+
+def _gradient_type(leaf: Leaf) -> tuple[Any, Any] | None:
+    """The type of a leaf's gradient, where each call asks for those of all parameters."""
+    gradient = leaf._grad
+    if gradient is not None and gradient.__class__ is not Tensor:
+        gradient = leaf.grad  # behind a reference
+    if gradient is None:
+        return None
+    value = gradient._value
+    return (value.shape, value.dtype) if value.__class__ is np.ndarray else gradient.type
 
 
 def require_fed(graph: Graph, what: str) -> None:

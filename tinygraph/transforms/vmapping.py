@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,15 @@ from tinygraph.core.unwatched import unwatched
 from tinygraph.errors import CaptureError, SettingError, ShapeError, SideEffectError
 from tinygraph.tracing.examples import Example
 from tinygraph.tracing.host import Host
+from tinygraph.tracing.sources import sources_in
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
+_ONCE = (
+    'happens once for all examples: choose randomness="same" in tg.vmap if all are to get one number, or draw as many '
+    "as there are examples outside and pass them as an argument"
+)
 _NUMERIC = (Tensor, np.ndarray, np.generic, int, float, complex)
 
 
@@ -51,7 +57,8 @@ def vmap(
         axis_size: the number of examples, where no argument tells.
         randomness: what a draw from a generator of tinygraph is inside: "error", refused; "different", each example has
             its own, all drawn at once with the batch axis in front (where the function draws once, what a loop would
-            draw); "same", drawn once for all examples.
+            draw); "same", drawn once for all examples. Generators of Python and NumPy that the function reaches are
+            refused unless it is "same".
 
     Returns:
         A function of the same arguments, which gives what a loop over the examples would, stacked. It may be
@@ -88,7 +95,12 @@ def vmap(
         names = _names(tree)
         placed = _prefixed((axes, dict.fromkeys(kwargs, 0)), (args, kwargs), "in_axes", names)
         given, size = _fronted(leaves, placed, names, axis_size)
-        return _run(function, given, tree, Example("vmap", randomness, size), size, out_axes, names)
+        host = None
+        if randomness != "same":
+            host = Host("vmap", _ONCE)
+            for source, words in sources_in((function, *leaves)):
+                host.watch(source, words, "")
+        return _run(function, given, tree, Example("vmap", randomness, size), host, size, out_axes, names)
 
     return batched
 
@@ -162,6 +174,7 @@ def _run(
     given: Sequence[Batched],
     tree: Any,
     example: Example,
+    host: Host | None,
     size: int,
     out_axes: object,
     names: Sequence[str],
@@ -174,7 +187,7 @@ def _run(
         filled.append(value)
     args, kwargs = tree.unflatten(filled)
     try:
-        with Host().checked(), example.running():
+        with host.checked() if host else nullcontext(), example.running():
             result = function(*args, **kwargs)
     except SideEffectError:
         raise

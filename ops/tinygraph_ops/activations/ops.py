@@ -123,6 +123,14 @@ def hardtanh(x: Numeric, *, min: float = -1.0, max: float = 1.0) -> Numeric:
     return np.clip(x, min, max)
 
 
+@hardtanh.emit
+def hardtanh_emitted(code: Code, x: Lanes, *, min: float, max: float) -> Lanes:
+    """Two selects: NaN stays."""
+    low, high = code.constant(min, x), code.constant(max, x)
+    x = code.select(code.compare("<", x, low), low, x)
+    return code.select(code.compare(">", x, high), high, x)
+
+
 @hardtanh.vjp("x")
 def hardtanh_wrt_x(g: Numeric, out: Numeric, *, min: float, max: float) -> Numeric:
     """g strictly between the bounds, 0 at them and beyond."""

@@ -43,7 +43,7 @@ def where(condition: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return np.where(condition, x, y)
 
 
-@where.emit(conditions="condition", bools=True)
+@where.emit(conditions="condition", bools=True, integers=True)
 def where_emitted(code: Code, condition: Lanes, x: Lanes, y: Lanes) -> Lanes:
     """One select."""
     return code.select(condition, x, y)
@@ -147,7 +147,7 @@ def maximum(x: Numeric, y: Numeric) -> Numeric:
     return np.maximum(x, y)
 
 
-@maximum.emit(bools=True)
+@maximum.emit(bools=True, integers=True)
 def maximum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """The larger one, NaN if either is."""
     return code.maximum(x, y)
@@ -180,7 +180,7 @@ def minimum(x: Numeric, y: Numeric) -> Numeric:
     return np.minimum(x, y)
 
 
-@minimum.emit(bools=True)
+@minimum.emit(bools=True, integers=True)
 def minimum_emitted(code: Code, x: Lanes, y: Lanes) -> Lanes:
     """The smaller one, NaN if either is."""
     return code.minimum(x, y)

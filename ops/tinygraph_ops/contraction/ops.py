@@ -2,6 +2,7 @@
 `arithmetic.py`, convolution in `convolution.py`."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from string import ascii_letters
 from typing import Any
@@ -26,6 +27,7 @@ from tinygraph.plugin import (
     composite,
     in_rows,
     indices,
+    laid_out,
     normalize_axes,
     op,
     operand,
@@ -185,7 +187,41 @@ def einsum(x: Array, y: Array | None = None, *others: Array, subscripts: str) ->
     """
     operands = _given(x, y, others)
     terms, output = formula(subscripts, [np.ndim(one) for one in operands])
-    return np.einsum(f"{','.join(terms)}->{output}", *operands, optimize=len(operands) > 1)
+    wanted = f"{','.join(terms)}->{output}"
+    found = np.einsum(wanted, *operands, optimize=len(operands) > 1)
+    if len(operands) == 1 or len(output) < 2:
+        return found
+    axes = _numpys_axes(wanted, tuple(_lies(np.asarray(one)) for one in operands))
+    if found.transpose(axes).flags.c_contiguous:
+        return found
+    back = [axes.index(i) for i in range(len(axes))]
+    return np.ascontiguousarray(found.transpose(axes)).transpose(back)
+
+
+def _lies(x: Array) -> tuple[tuple[int, int], ...]:
+    """What decides how NumPy lays out a result: of each axis its size, as 0, 1 or more, and its place in memory."""
+    strides = [abs(one) for one in x.strides]
+    order = sorted(set(strides), reverse=True)
+    return tuple((min(size, 2), order.index(one)) for size, one in zip(x.shape, strides, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _numpys_axes(
+    wanted: str, lies: tuple[tuple[tuple[int, int], ...], ...], path: tuple[Any, ...] = ()
+) -> tuple[int, ...]:
+    """The axes of a result of `np.einsum` from the slowest to the fastest, found on small arrays that lie alike.
+
+    Args:
+        path: of an optimized product, whose steps NumPy lays out each.
+    """
+    alike = []
+    for axes in lies:
+        shape = [size for size, _ in axes]
+        order = sorted(range(len(axes)), key=lambda i: axes[i][1])
+        made = np.zeros([shape[i] for i in order])
+        alike.append(made.transpose([order.index(i) for i in range(len(order))]))
+    strides = np.einsum(wanted, *alike, optimize=list(path) or False).strides
+    return tuple(sorted(range(len(strides)), key=lambda i: -strides[i]))
 
 
 @einsum.vjp("x")
@@ -283,12 +319,29 @@ def np_einsum(subscripts: Any, *operands: object, optimize: object = None, **opt
         subscripts = ",".join(terms) + ("->" + _letters(result[0]) if result else "")
         operands = tuple(given[0::2])
     dtype, casting = options.pop("dtype", None), options.pop("casting", "safe")
-    out, _ = options.pop("out", None), options.pop("order", None)  # the order of the memory
+    out, order = options.pop("out", None), options.pop("order", "K")
     if options:
         raise NumpyFunctionError(f"np.einsum on tensors does not take {', '.join(options)}")
     if dtype is not None:
         operands = tuple(settled("np.einsum", operand(x), dtype=dtype, casting=casting) for x in operands)
-    return settled("np.einsum", einsum(*operands, subscripts=subscripts), out=out)
+    found = einsum(*operands, subscripts=subscripts)
+    if optimize is not None and optimize is not False and order == "K":
+        found = _along_a_path(found, subscripts, operands, optimize)
+    if order != "K":
+        found = ops.copy(found, order=order)
+    return settled("np.einsum", found, out=out)
+
+
+def _along_a_path(found: Any, subscripts: str, operands: Any, optimize: Any) -> Any:
+    """A result as NumPy lays it out where it may choose the order of products."""
+    given = [getattr(operand(x), "_value", x) for x in operands]
+    if found.ndim < 2 or not all(isinstance(one, np.ndarray) for one in given):
+        return found
+    terms, output = formula(subscripts, [one.ndim for one in given])
+    wanted = f"{','.join(terms)}->{output}"
+    path = tuple(np.einsum_path(wanted, *given, optimize=optimize)[0])
+    axes = _numpys_axes(wanted, tuple(map(_lies, given)), path)
+    return laid_out(found, [-axes.index(i) for i in range(len(axes))])
 
 
 def _letters(labels: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph import kernels
-from tinygraph.plugin import Layouts, Lowering, Planned, Subgraph, Types
+from tinygraph.plugin import Layouts, Lowering, Planned, Subgraph, Types, Unfolding
 from tinygraph_ops.control_flow.ops import scan, switch, while_loop
 
 Array = np.ndarray[Any, Any]
@@ -35,10 +35,22 @@ def scan_lowered(
     reverse: bool,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        whole = _whole(Unfolding((body,), None, carries, slices, length, length, reverse), inputs, outputs)
+        if whole is not None:
+            return whole
         step = _Step(body.planned(_exact(cpu)), carries, inputs[carries : carries + slices], outputs, reverse)
         return _CountedLoop(step, inputs, outputs[:carries], length)
 
     return Lowering(bind, name=f"loop of {body.name}")
+
+
+def _whole(how: Unfolding, inputs: Sequence[Any], outputs: Sequence[Array]) -> Run | None:
+    """The whole loop as one kernel, where its body is small."""
+    if not kernels.available():
+        return None
+    from tinygraph.kernels import small_loops
+
+    return small_loops.bind(how, inputs, outputs)
 
 
 def _exact(cpu: object) -> bool:
@@ -106,10 +118,17 @@ def _fixed_copies(pairs: Sequence[tuple[Array, Any]]) -> list[Any] | None:
 
 def _copies(pairs: Sequence[tuple[Array, Array]]) -> list[Any] | None:
     """Kernels that copy one array of each pair from the other, or None where one is not for them."""
-    from tinygraph.kernels.teams import copying
-
-    found = [copying(to, source) for to, source in pairs]
+    found = [_copy(to, source) for to, source in pairs]
     return None if any(one is None for one in found) else found
+
+
+def _copy(to: Array, source: Array) -> Any:
+    from tinygraph.kernels import copies, teams
+
+    found = teams.copying(to, source)
+    if found is None:  # not in rows: transposed, say
+        found = copies.copying(to, source)
+    return found if found is None or found.span is None else None
 
 
 def _native(calls: Sequence[Run]) -> list[Any] | None:
@@ -254,6 +273,9 @@ def while_lowered(
     max_steps: int | None,
 ) -> Lowering:
     def bind(inputs: Sequence[Any], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        whole = _whole(Unfolding((body,), condition, carries, most=max_steps), inputs, outputs)
+        if whole is not None:
+            return whole
         exact = _exact(cpu)
         step = _Step(body.planned(exact), carries, (), outputs[:carries], False)
         return _ConditionalLoop(step, condition.planned(exact), inputs, outputs, carries, max_steps)

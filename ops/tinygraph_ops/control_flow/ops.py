@@ -40,6 +40,7 @@ def _scan_unfolds(settings: Mapping[str, Any]) -> Unfolding:
         carries=settings["carries"],
         slices=settings["slices"],
         count=settings["length"],
+        most=settings["length"],
         reverse=settings.get("reverse", False),
     )
 
@@ -170,10 +171,7 @@ def _pulled(
 ) -> tuple[Any, ...]:
     """The cotangents of a loop's operands: the loop again, with what its gradient reads, then one the other way."""
     made = body.output_types
-    given = tuple(
-        i for i, types in enumerate(made) if types.differentiable and (i < carries or g[i] is not None)
-    )
-    moving = _moving(wanted, body.input_types, carries)
+    moving, given = _active(body, carries, wanted, [i for i, one in enumerate(g) if one is not None])
     if not moving or not given:
         return (None,) * len(operands)
     linear = body.linear(moving, given)
@@ -340,7 +338,8 @@ def _pulled_in_parts(
         for one in g[carries:]
     ]
     flowing = list(g[:carries])
-    asked = tuple(dict.fromkeys((*range(carries), *wanted)))
+    moving, _ = _active(body, carries, wanted, [i for i, one in enumerate(g) if one is not None])
+    asked = tuple(dict.fromkeys((*(i for i in moving if i < carries), *wanted)))
     found_last: tuple[Any, ...] | None = None
     if rest:
         reached = ops.scan(
@@ -395,9 +394,31 @@ def _part(body: Subgraph, carries: int, slices: int, size: int, reverse: bool) -
     )
 
 
-def _moving(wanted: Sequence[int], types: Sequence[ArrayType], carries: int) -> tuple[int, ...]:
-    """The operands that get cotangents: those that are wanted, and all carries, on which others come back."""
-    return tuple(i for i, one in enumerate(types) if one.differentiable and (i < carries or i in wanted))
+def _active(
+    body: Subgraph, carries: int, wanted: Sequence[int], given: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The operands of a step that get cotangents, and the results that have one: those of carries come back.
+
+    Carries that nothing wanted moves are not among them, nor those that no given result depends on: a bound, a rate, a
+    value that is only compared.
+    """
+    reached = body.reached
+    types = body.input_types
+    moving = {i for i in wanted if types[i].differentiable}
+    while True:
+        more = {i for i in range(carries) if reached[i] & moving} - moving
+        if not more:
+            break
+        moving |= more
+    ends = {i for i in given if reached[i] & moving or i in moving}
+    while True:
+        back = moving & set[int]().union(*(reached[i] for i in ends))
+        more = {i for i in back if i < carries} - ends
+        if not more:
+            break
+        ends |= more
+    back |= {i for i in ends if i < carries}
+    return tuple(sorted(back)), tuple(sorted(i for i in ends if i >= carries or i in back))
 
 
 def _zeros(types: ArrayType) -> Any:
@@ -523,7 +544,12 @@ def scan_batched(
 
 
 def _while_unfolds(settings: Mapping[str, Any]) -> Unfolding:
-    return Unfolding((settings["body"],), condition=settings["condition"], carries=settings["carries"])
+    return Unfolding(
+        (settings["body"],),
+        condition=settings["condition"],
+        carries=settings["carries"],
+        most=settings.get("max_steps"),
+    )
 
 
 @op(kind="control", facts={"subgraphs": True, "unfolds": _while_unfolds})

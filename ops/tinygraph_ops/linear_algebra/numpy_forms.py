@@ -14,6 +14,7 @@ from tinygraph.plugin import (
     detached,
     floating,
     form,
+    in_rows,
     known,
     operand,
     ops,
@@ -24,6 +25,7 @@ from tinygraph.plugin import (
 _linalg = np.linalg
 _ONE = np.eye(1)
 _Eig, _Eigh = type(_linalg.eig(_ONE)), type(_linalg.eigh(_ONE))
+_ALWAYS_COMPLEX = _linalg.eigvals(_ONE).dtype.kind == "c"  # since NumPy 2.5, also where all values are real
 _Svd, _Qr, _Slogdet = type(_linalg.svd(_ONE)), type(_linalg.qr(_ONE)), type(_linalg.slogdet(_ONE))
 
 # The array API's names for NumPy's functions.
@@ -65,7 +67,7 @@ def cross(a: Numeric, b: Numeric, axisa: int = -1, axisb: int = -1, axisc: int =
     third = a1 * b2 - a2 * b1
     if flat:
         return third
-    return np.moveaxis(np.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, third], axis=-1), -1, axisc)
+    return np.moveaxis(in_rows(np.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, third], axis=-1)), -1, axisc)
 
 
 @form(_linalg.cross)
@@ -217,12 +219,14 @@ def eigvalsh(a: Numeric, UPLO: str = "L") -> Any:
 def eig(a: Numeric) -> Any:
     x = operand(a)
     values, vectors = ops.eig(x)
-    if x.dtype.kind != "c" and not known(values):
+    if x.dtype.kind == "c" or _ALWAYS_COMPLEX:
+        return _Eig(values, vectors)
+    if not known(values):
         raise CaptureError(
             "np.linalg.eig of a real matrix has real or complex results, as its values are, which a captured program "
             "and tg.vmap cannot know: pass matrix.astype(complex), or use np.linalg.eigh for symmetric matrices"
         )
-    if x.dtype.kind != "c" and not np.any(np.imag(value(values))):
+    if not np.any(np.imag(value(values))):
         values, vectors = np.real(values), np.real(vectors)
     return _Eig(values, vectors)
 

@@ -1,7 +1,4 @@
-"""Kernels of pools and their ways back: the kernel language's windows for maxima, NumPy's on one tap after another.
-
-The latter serve means, what the language does not support (padding, three dimensions), and everything without llvmlite.
-"""
+"""Kernels of pools and their ways back: windows in the kernel language; without it NumPy, one tap after another."""
 
 from __future__ import annotations
 
@@ -27,10 +24,11 @@ from tinygraph_ops.pooling.ops import (
     scatter_windows,
 )
 from tinygraph_ops.windows.geometry import Geometry, pool_geometry
-from tinygraph_ops.windows.sliding import divisor
+from tinygraph_ops.windows.sliding import adaptive_bounds, divisor, elements_counted
 
 if TYPE_CHECKING:
     from tinygraph.kernels.cpu import Cpu
+    from tinygraph.kernels.images.window_tables import Along
 
 Index = tuple[Any, ...]
 
@@ -68,30 +66,50 @@ def _lowered(positions: bool, on_numpy: Callable[..., Lowering | None]) -> Calla
     def lowered(types: Types, layouts: Layouts, cpu: Cpu, **settings: Any) -> Lowering | None:
         x, out = types.inputs[0], types.outputs[0]
         geometry = pool_geometry(x.shape, **settings)
-        padded = any(before for before, _ in geometry.padding)
-        if padded or not kernels.available():
+        if not _generated(x, out):
             return on_numpy(x, out, geometry, settings)
-        from tinygraph.kernels.images import pooling
+        from tinygraph.kernels.images import window_tables
 
-        windows = pooling.windows(
-            x.shape,
-            out.shape,
-            x.dtype,
-            size=geometry.size,
-            stride=geometry.stride,
-            dilation=geometry.dilation,
-        )
-        if windows is None:
-            return on_numpy(x, out, geometry, settings)
-        maxima = pooling.max_pool_index if positions else pooling.max_pool
+        maxima = window_tables.positions if positions else window_tables.maxima
+        found = _along(geometry)
 
-        def bind(inputs: Any, outputs: Any, scratch: object) -> Any:
-            return maxima(windows, inputs[0], outputs[0])
+        def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
+            return maxima(found, inputs[0], outputs[0])
 
         name = "max pool index" if positions else "max pool"
         return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
 
     return lowered
+
+
+def _generated(x: ArrayType, out: ArrayType) -> bool:
+    """Whether a kernel is generated for windows over these images."""
+    return kernels.available() and x.dtype.name in _FLOATS and len(x.shape) <= 5 and bool(x.size and out.size)
+
+
+def _along(geometry: Geometry, count_include_pad: bool = True) -> list[Along]:
+    """What the windows read along each axis, and by how much a mean divides."""
+    from tinygraph.kernels.images.window_tables import Along
+
+    found = []
+    for axis, step in enumerate(geometry.dilation):
+        first = np.arange(geometry.output_shape[axis + 2]) * geometry.stride[axis] - geometry.padding[axis][0]
+        first += np.maximum(-(first // step), 0) * step  # past the padding
+        count, shares = (elements_counted(geometry, axis, padding) for padding in (False, count_include_pad))
+        found.append(Along(tuple(first.tolist()), tuple(count.tolist()), step, tuple(shares.tolist())))
+    return found
+
+
+def _adaptive_along(lengths: Shape, counts: Shape) -> list[Along]:
+    """The same of adaptive windows."""
+    from tinygraph.kernels.images.window_tables import Along
+
+    found = []
+    for length, count in zip(lengths, counts, strict=True):
+        first, stop = (tuple(one.tolist()) for one in adaptive_bounds(length, count))
+        sizes = tuple(b - a for a, b in zip(first, stop, strict=True))
+        found.append(Along(first, sizes, 1, sizes))
+    return found
 
 
 def _like(layout: Any) -> Any:
@@ -172,17 +190,17 @@ max_pool_index.lower(_lowered(True, _positions))
 def scatter_windows_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape
 ) -> Lowering | None:
-    """The generated scatter for one or two dimensions, else NumPy's `add.at`."""
+    """The generated scatter, or NumPy's `add.at`."""
     (values, index), out = types.inputs, types.outputs[0]
     if out.dtype.name not in _FLOATS or out.dtype != values.dtype:
         return None
     if index.dtype.name != "int64" or index.shape != values.shape or not out.size:
         return None
-    if not kernels.available() or len(out.shape) not in (3, 4):
+    if not _generated(values, out):
         return numpy_lowering(make_scatter, "NumPy scatter windows", index, spatial_shape=spatial_shape)
     from tinygraph.kernels.images import pooling
 
-    def bind(inputs: Any, outputs: Any, scratch: object) -> Any:
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
         values, index = inputs
         return pooling.scatter_windows(values, index, outputs[0])
 
@@ -193,19 +211,20 @@ def scatter_windows_kernel(
 def scatter_to_maxima_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape, **settings: Any
 ) -> Lowering | None:
-    """The generated gradient of maxima in windows that lie side by side; it takes epilogues."""
+    """The generated gradient of maxima: in one kernel where windows lie side by side, which takes epilogues."""
     values, x = types.inputs
-    if not kernels.available() or values.dtype != x.dtype or x.shape[2:] != tuple(spatial_shape):
+    if values.dtype != x.dtype or x.shape[2:] != tuple(spatial_shape) or not _generated(values, x):
         return None
     geometry = pool_geometry(x.shape, **settings)
-    if any(map(any, geometry.padding)) or values.shape != geometry.output_shape:
+    if values.shape != geometry.output_shape:
         return None
+    wanted = Layouts((None, None), (_like(layouts.inputs[1]),))
+    beside = geometry.stride == geometry.size and not any(map(any, geometry.padding)) and len(x.shape) < 5
+    if not beside or set(geometry.dilation) != {1} or not _lie_inside(geometry):
+        return _by_positions(geometry, x.dtype, wanted) if set(geometry.dilation) == {1} else None
     from tinygraph.kernels.images import pooling
 
-    sizes = {"size": geometry.size, "stride": geometry.stride, "dilation": geometry.dilation}
-    made = pooling.windows(x.shape, values.shape, x.dtype, **sizes)
-    if made is None or made.stride != made.size or made.dilation != (1, 1):
-        return None
+    made = pooling.side_by_side(x.shape, values.shape, x.dtype, geometry.size)
 
     def bind(inputs: Any, outputs: Any, scratch: object, program: Any = None) -> Any:
         return pooling.scatter_to_maxima(made, inputs, outputs, program)
@@ -213,9 +232,38 @@ def scatter_to_maxima_kernel(
     def with_epilogue(epilogue: Any) -> Lowering:
         return lowering._replace(bind=partial(bind, program=epilogue.program), with_epilogue=None)
 
-    wanted = Layouts((None, None), (_like(layouts.inputs[1]),))
     lowering = Lowering(bind, wanted, name="scatter to maxima", with_epilogue=with_epilogue)
     return lowering
+
+
+def _lie_inside(geometry: Geometry) -> bool:
+    return all(reach <= length for reach, length in zip(geometry.reach, geometry.x_shape[2:], strict=True))
+
+
+def _by_positions(geometry: Geometry, dtype: np.dtype[Any], layouts: Layouts) -> Lowering:
+    """The gradient of maxima in windows that overlap: positions first, then each element reads its windows.
+
+    Where vectors of channels cannot be read, numbers are added at the positions, one by one.
+    """
+    from tinygraph.kernels.images import pooling, window_tables
+
+    found, spatial = _along(geometry), geometry.x_shape[2:]
+    small = window_tables.counts_in(dtype, prod(spatial))
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: Sequence[Array]) -> Run:
+        (values, x), (out,) = inputs, outputs
+        n, c, *places = values.shape
+        if values.strides[1] == out.strides[1] == out.itemsize:
+            memory = scratch[0].view(dtype if small else np.int64)[: values.size]
+            index = np.moveaxis(memory.reshape(n, *places, c), -1, 1)
+            return in_order(
+                window_tables.positions(found, x, index),
+                window_tables.maxima_back(found, spatial, values, index, out),
+            )
+        index = scratch[0].view(np.int64).reshape(values.shape)
+        return in_order(window_tables.positions(found, x, index), pooling.scatter_windows(values, index, out))
+
+    return Lowering(bind, layouts, (8 * prod(geometry.output_shape),), "scatter to maxima")
 
 
 def make_scatter(
@@ -241,6 +289,33 @@ def make_scatter(
 # -- the mean ------------------------------------------------------------------------------------------------------
 
 
+def _means(found: list[Along], layouts: Layouts, name: str) -> Lowering:
+    """Means of windows, lying as the images do; of whole images they are a reduction."""
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
+        (x,), (out,) = inputs, outputs
+        if all(one.counts == (length,) == one.shares for one, length in zip(found, x.shape[2:], strict=True)):
+            from tinygraph.kernels import elementwise
+            from tinygraph.kernels.program import Program
+
+            program = Program((x.dtype.name,), (), (0,))
+            return elementwise.bind(program, [x], [out], reductions=["mean"], axes=tuple(range(2, x.ndim)))
+        from tinygraph.kernels.images import window_tables
+
+        return window_tables.means(found, x, out)
+
+    return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
+
+
+def _means_back(found: list[Along], spatial: Shape, layouts: Layouts, name: str) -> Lowering:
+    from tinygraph.kernels.images import window_tables
+
+    def bind(inputs: Sequence[Array], outputs: Sequence[Array], scratch: object) -> Run:
+        return window_tables.means_back(found, spatial, inputs[0], outputs[0])
+
+    return Lowering(bind, Layouts((None,), (_like(layouts.inputs[0]),)), name=name)
+
+
 def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geometry, padding: bool) -> Run:
     """Sums over taps, divided by the number of elements of each window."""
     (x,), (out,) = inputs, outputs
@@ -252,10 +327,12 @@ def make_mean(inputs: Sequence[Any], outputs: Sequence[Array], *, geometry: Geom
 def average_pool_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, count_include_pad: bool, **settings: Any
 ) -> Lowering | None:
-    """NumPy's sums over taps, for one floating-point dtype."""
+    """Sums over windows, or NumPy's over taps, for one floating-point dtype."""
     geometry = pool_geometry(types.inputs[0].shape, **settings)
     if not same_float(types):
         return None
+    if _generated(types.inputs[0], types.outputs[0]):
+        return _means(_along(geometry, count_include_pad), layouts, "average pool")
     return numpy_lowering(make_mean, "NumPy average pool", geometry=geometry, padding=count_include_pad)
 
 
@@ -282,11 +359,14 @@ def average_pool_input_gradient_kernel(
     count_include_pad: bool,
     **settings: Any,
 ) -> Lowering | None:
-    """NumPy's sums over taps, for one floating-point dtype."""
+    """Shares of the windows around each element, or NumPy's sums over taps, for one floating-point dtype."""
     g = types.inputs[0]
     geometry = pool_geometry((*g.shape[:2], *spatial_shape), **settings)
     if not same_float(types):
         return None
+    if _generated(g, types.outputs[0]):
+        name = "average pool input gradient"
+        return _means_back(_along(geometry, count_include_pad), spatial_shape, layouts, name)
     return numpy_lowering(
         make_mean_gradient,
         "NumPy average pool input gradient",
@@ -333,14 +413,21 @@ def _adaptive(
 
 @adaptive_average_pool.lower
 def adaptive_average_pool_kernel(types: Types, layouts: Layouts, cpu: Cpu, *, size: Sizes) -> Lowering | None:
-    """Means over tiles where the windows are tiles, else None."""
-    return _adaptive(make_adaptive, "NumPy adaptive average pool", types, types.inputs[0], types.outputs[0])
+    """Means over windows; NumPy's over tiles where the windows are tiles, else None."""
+    x, out = types.inputs[0], types.outputs[0]
+    if same_float(types) and _generated(x, out):
+        return _means(_adaptive_along(x.shape[2:], out.shape[2:]), layouts, "adaptive average pool")
+    return _adaptive(make_adaptive, "NumPy adaptive average pool", types, x, out)
 
 
 @adaptive_average_pool_input_gradient.lower
 def adaptive_average_pool_input_gradient_kernel(
     types: Types, layouts: Layouts, cpu: Cpu, *, spatial_shape: Shape
 ) -> Lowering | None:
-    """Shares spread over tiles where the windows are tiles, else None."""
+    """Shares of the windows around each element; NumPy's over tiles where the windows are tiles, else None."""
+    g, out = types.inputs[0], types.outputs[0]
+    if same_float(types) and _generated(g, out):
+        name = "adaptive average pool input gradient"
+        return _means_back(_adaptive_along(spatial_shape, g.shape[2:]), spatial_shape, layouts, name)
     name = "NumPy adaptive average pool input gradient"
-    return _adaptive(make_adaptive_gradient, name, types, types.outputs[0], types.inputs[0])
+    return _adaptive(make_adaptive_gradient, name, types, out, g)

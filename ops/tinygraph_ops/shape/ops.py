@@ -318,7 +318,7 @@ def cast(x: Array, *, dtype: DTypeLike) -> Any:
     return array.astype(_numeric(dtype), copy=False)
 
 
-@cast.emit(bools=True)
+@cast.emit(bools=True, integers=True)
 def cast_emitted(code: Code, x: Lanes, *, dtype: str) -> Lanes:
     """One conversion."""
     return code.cast(x, np.dtype(dtype).name)
@@ -1305,13 +1305,18 @@ def repeat_batched(batched: Sequence[bool], x: Numeric, *, repeats: object, axis
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])
 def tril(x: Numeric, k: int = 0) -> Any:
     """The lower triangle of the last two axes, up to the k-th diagonal; zero above."""
-    return ops.where(np.tri(*_matrix("tril", x), k=k, dtype=bool), x, 0)
+    return ops.where(np.tri(*_matrix("tril", x), k=k, dtype=bool), x, _zero(x))
 
 
 @composite(numpy=np.triu, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 2.0], [0.0, 4.0]])])
 def triu(x: Numeric, k: int = 0) -> Any:
     """The upper triangle of the last two axes, from the k-th diagonal; zero below."""
-    return ops.where(np.tri(*_matrix("triu", x), k=k - 1, dtype=bool), 0, x)
+    return ops.where(np.tri(*_matrix("triu", x), k=k - 1, dtype=bool), _zero(x), x)
+
+
+def _zero(x: Numeric) -> int:
+    """0, of bools False: an int would make them ints."""
+    return False if getattr(x, "dtype", None) == np.bool_ else 0
 
 
 def _matrix(name: str, x: Numeric) -> tuple[int, int]:

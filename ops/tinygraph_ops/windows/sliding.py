@@ -457,11 +457,11 @@ def _sum(arrays: Iterator[Array]) -> Array:
 
 def divisor(geometry: Geometry, count_include_pad: bool, dtype: np.dtype[Any]) -> Array:
     """How many elements each window (*output) averages over."""
-    counts = [_elements_counted(geometry, axis, count_include_pad) for axis in range(len(geometry.size))]
+    counts = [elements_counted(geometry, axis, count_include_pad) for axis in range(len(geometry.size))]
     return _outer_product(counts).astype(dtype)
 
 
-def _elements_counted(geometry: Geometry, axis: int, count_include_pad: bool) -> NDArray[np.intp]:
+def elements_counted(geometry: Geometry, axis: int, count_include_pad: bool) -> NDArray[np.intp]:
     """For each window along `axis`, how many of its positions lie in the input (or the padded input)."""
     before, after = geometry.padding[axis] if count_include_pad else (0, 0)
     first = np.arange(geometry.output_shape[axis + 2]) * geometry.stride[axis] - geometry.padding[axis][0]
@@ -479,7 +479,7 @@ def _outer_product(factors: Sequence[Array]) -> Array:
     return out
 
 
-def _adaptive_bounds(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def adaptive_bounds(length: int, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First position, and the one after the last, of each of `count` windows that divide `length` evenly."""
     window = np.arange(count)
     return window * length // count, -(-(window + 1) * length // count)
@@ -501,7 +501,7 @@ def _adaptive_sum_along(x: Array, axis: int, count: int) -> Array:
     if length % count == 0:  # windows side by side, all alike
         side_by_side: Array = x.reshape(*before, count, length // count, *after).sum(axis=axis + 1)
         return side_by_side
-    first, stop = _adaptive_bounds(length, count)
+    first, stop = adaptive_bounds(length, count)
     position = first[:, None] + np.arange(int((stop - first).max()))
     elements = x.take(np.minimum(position, length - 1), axis=axis)
     counted = (position < stop[:, None]).reshape(*position.shape, *[1] * len(after))
@@ -512,6 +512,6 @@ def _adaptive_sum_along(x: Array, axis: int, count: int) -> Array:
 def _adaptive_divisor(x_spatial_shape: Shape, output_spatial_shape: Shape, dtype: np.dtype[Any]) -> Array:
     """How many elements each adaptive window (*output) averages over."""
     bounds = [
-        _adaptive_bounds(*lengths) for lengths in zip(x_spatial_shape, output_spatial_shape, strict=True)
+        adaptive_bounds(*lengths) for lengths in zip(x_spatial_shape, output_spatial_shape, strict=True)
     ]
     return _outer_product([stop - first for first, stop in bounds]).astype(dtype)

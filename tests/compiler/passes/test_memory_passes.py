@@ -466,7 +466,7 @@ def test_a_budget_is_a_positive_integer(budget):
 
 @pytest.mark.filterwarnings("ignore::tinygraph.errors.TinygraphWarning")
 @pytest.mark.parametrize(
-    "seed", [pytest.param(i, marks=[pytest.mark.slow] if i % 3 else []) for i in range(15)]
+    "seed", [*(pytest.param(i, marks=[pytest.mark.slow] if i % 3 else []) for i in range(15)), 135]
 )
 def test_recompute_on_random_graphs(seed):
     graph = random_graph(seed)

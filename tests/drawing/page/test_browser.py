@@ -392,6 +392,7 @@ def test_stepping_shows_one_op_after_another_and_stops_where_asked(visit: Visit,
     opened = visit(text)
     words = opened.locator("#walk-words")
     opened.click("#step")
+    opened.select_option("#walk-level", "ops")
     calm(opened)
     assert words.text_content().startswith("forward 1 of 10 · convolution · norm")
     assert opened.locator("svg.interior .later").count() > 0
@@ -442,8 +443,8 @@ def costly(network: Any) -> str:
 def test_an_overlay_tints_boxes_and_writes_amounts_that_groups_add_up(visit: Visit, costly: str) -> None:
     opened = visit(costly)
     assert opened.locator("#overlay option").all_text_contents() == [
-        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite", "Zeros",
-        "Missing derivatives", "Bytes alive",
+        "No overlay", "Time", "Operations", "Bytes", "Kept for backward", "Gradient norm", "Not finite",
+        "Gradient not finite", "Zeros", "Missing derivatives", "Bytes alive",
     ]  # fmt: skip
     assert not opened.locator("#legend").is_visible()
     opened.select_option("#overlay", "flops")
@@ -603,7 +604,9 @@ def test_stepping_through_both_passes_counts_each(visit: Visit, both: str) -> No
     opened.click("#step")
     calm(opened)
     words = opened.locator("#walk-words")
-    assert words.text_content().startswith("forward 1 of 12")
+    assert words.text_content().startswith("forward 1 of 10 · 0 · Conv2d")
+    opened.select_option("#walk-level", "ops")
+    assert words.text_content().startswith("forward 1 of 12 · convolution")
     opened.fill("#walk-until", "∂ mean")
     opened.evaluate("document.getElementById('walk-run').click()")
     opened.wait_for_function("document.getElementById('walk-run').getAttribute('aria-pressed') === 'false'")

@@ -140,6 +140,82 @@ def test_notes_are_in_the_link(visit: Visit, text: str) -> None:
     assert visit(text, "#notes=%5Bbroken").evaluate(PLACE) == "Sequential"
 
 
+def test_boxes_are_renamed_and_the_link_keeps_it(visit: Visit, text: str) -> None:
+    opened = visit(text, "#on=1")
+    before = opened.evaluate(SELECTED)
+    field = opened.get_by_label("Name", exact=True)
+    assert field.input_value() == before
+    field.fill("my <b>stage</b>")
+    field.press("Enter")
+    calm(opened)
+    assert opened.locator("#about h2").text_content() == "my <b>stage</b>"
+    assert f"{before} in the program" in opened.evaluate(DETAILS)
+    assert "my <b>stage</b>" in opened.locator("#tree").inner_text()
+    assert "my <b>stage</b>" in opened.locator("svg.interior").first.text_content()
+    assert "names={" in opened.get_by_role("button", name="call").get_attribute("title")
+    opened.fill("#search", "my stage")
+    assert opened.locator("#hits li b").first.text_content() == "my <b>stage</b>"
+    opened.wait_for_timeout(400)
+    address = "#" + opened.url.partition("#")[2]
+    again = visit(text, address)
+    assert again.evaluate(SELECTED) == "my <b>stage</b>"
+    field = again.get_by_label("Name", exact=True)
+    field.fill("")
+    field.press("Enter")
+    calm(again)
+    assert again.evaluate(SELECTED) == before
+    again.wait_for_timeout(400)
+    assert "names=" not in again.url
+    for broken in ("#names=%5Bbroken", "#names=[[%22x%22,1]]", "#names=[[%229.9%22,%22y%22]]"):
+        assert visit(text, broken).evaluate(PLACE) == "Sequential"
+
+
+def test_stepping_stays_at_the_level_that_is_seen(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    words = opened.locator("#walk-words")
+    opened.click("#step")
+    calm(opened)
+    said = [words.text_content()]
+    for _ in range(2):
+        opened.click("#walk-on")
+        calm(opened)
+        said.append(words.text_content())
+    # three layers, each a step, though the first is two ops and the last three
+    assert [one.partition(" · norm")[0] for one in said] == [
+        "forward 1 of 3 · 0 · Stage / block", "forward 2 of 3 · 1 · flatten", "forward 3 of 3 · 2 · Linear",
+    ]  # fmt: skip
+    assert opened.evaluate(PLACE) == "Sequential"
+    opened.select_option("#walk-level", "ops")
+    calm(opened)
+    assert words.text_content().startswith("forward 6 of 6")
+    opened.click("#step")
+    # inside the first layer, its ops are the steps; after them comes what is beside it
+    opened.locator("#tree .row > span", has_text="0 · Stage").click()
+    calm(opened)
+    opened.click("#step")
+    opened.select_option("#walk-level", "level")
+    calm(opened)
+    first = words.text_content()
+    assert "convolution" in first or "Conv2d" in first
+    assert opened.locator("svg.interior:not(.hidden) .later").count() > 0
+
+
+def test_a_run_of_steps_waits_for_the_flight(visit: Visit, text: str) -> None:
+    opened = visit(text)
+    opened.focus("#stage")
+    key(opened, "Enter", "Enter", "Enter")
+    opened.click("#step")
+    opened.select_option("#walk-level", "ops")
+    opened.click("#walk-run")
+    opened.wait_for_function("document.getElementById('walk-run').getAttribute('aria-pressed') === 'false'")
+    calm(opened)
+    assert opened.locator("#walk-words").text_content().startswith("forward 6 of 6")
+    box = opened.locator("#selected").bounding_box()  # where the last step is, which is on screen
+    stage = opened.locator("#stage").bounding_box()
+    assert box["x"] >= stage["x"] - 1
+    assert box["x"] + box["width"] <= stage["x"] + stage["width"] + 1
+
+
 def test_values_are_saved_as_numpy_reads_them(visit: Visit, text: str, tmp_path: Path) -> None:
     opened = visit(text)
     opened.fill("#search", "linear weight")

@@ -204,6 +204,21 @@ def test_a_short_or_wide_draft_is_not_folded() -> None:
     assert fold(draft) is draft
 
 
+def test_many_boxes_side_by_side_come_in_several_lines() -> None:
+    count = 30
+    kids = [Kid(100.0, 50.0, 1, 1) for _ in range(count + 2)]
+    links = [Link(count, 0, i, 0) for i in range(count)] + [Link(i, 0, count + 1, 0) for i in range(count)]
+    wide = laid_out(kids, links)
+    assert wide.width < 2200  # 30 boxes and their gaps in one line are some 3,700 wide
+    tops = [y for _, y in wide.places[:count]]
+    assert len(set(tops)) == 4
+    assert all(wide.places[count][1] < top < wide.places[count + 1][1] for top in tops)
+    for (x, y), (u, v) in itertools.combinations(wide.places, 2):
+        assert abs(x - u) >= 100 or abs(y - v) >= 50
+    few = laid_out(kids[:5], [Link(3, 0, i, 0) for i in range(3)] + [Link(i, 0, 4, 0) for i in range(3)])
+    assert len({y for _, y in few.places[:3]}) == 1
+
+
 def test_equal_groups_share_one_interior_and_graphviz_runs_once_for_them(monkeypatch: Any) -> None:
     calls = []
     real = layout.render

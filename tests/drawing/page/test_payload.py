@@ -193,7 +193,7 @@ def test_amounts_that_are_no_numbers_are_written_as_words() -> None:
         data = data_of(page(tg.graph_of(np.sqrt(x).sum())))
     (norms,) = (one["amounts"] for one in data["overlays"] if one["name"] == "gradient_norm")
     assert norms[0] == "Infinity"
-    (broken,) = (one["amounts"] for one in data["overlays"] if one["name"] == "nan")
+    (broken,) = (one["amounts"] for one in data["overlays"] if one["name"] == "gradient_nan")
     assert broken[0] == 1
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from benchmarks.frames import blocks, laid_open, paths_walked
 from tinygraph.drawing.page import page
 from tinygraph.drawing.page.grouping import tree
 from tinygraph.drawing.page.writing import PACKED_ABOVE, packed
@@ -21,20 +22,6 @@ from tinygraph.errors import TinygraphWarning
 
 Visit = Callable[..., Any]
 PLACE = "document.querySelector('#trail [aria-current]').textContent"
-
-
-def blocks(ops: int, seed: int = 0) -> tg.Tensor:
-    """Groups of 150 ops, each group wired differently."""
-    rng = np.random.default_rng(seed)
-    y = tg.tensor(np.ones(2), requires_grad=True, name="x")
-    for i in range(-(-ops // 150)):
-        with tg.core.modes.scope(f"block{i}"):
-            made = [y]
-            for j in range(75):
-                one = made[int(rng.integers(max(0, len(made) - 8), len(made)))]
-                made.append(np.tanh(one) if j % 2 else one * 0.5 + made[-1] * 0.5)
-            y = made[-1]
-    return y
 
 
 @pytest.fixture(scope="module")
@@ -93,45 +80,14 @@ def test_a_packed_page_still_carries_its_graph(tmp_path: Path) -> None:
 
 # -- many ops ----------------------------------------------------------------------------------------------------------
 
-FRAMES = """async path => { // in along a path to a box, out again the same way: how long each frame takes
-  const {rectangle, itemOf, viewport} = inside, item = itemOf(path), frames = [], places = [];
-  const stage = document.getElementById("stage"), box = stage.getBoundingClientRect();
-  const tick = () => new Promise(done => requestAnimationFrame(done));
-  let last = await tick();
-  const step = async (way, [x, y]) => {
-    stage.dispatchEvent(new WheelEvent("wheel", {deltaY: way * 40, clientX: box.x + x, clientY: box.y + y,
-      bubbles: true, cancelable: true}));
-    const now = await tick();
-    frames.push(now - last);
-    last = now;
-  };
-  for (let i = 0; i < 300; i++) {
-    const at = rectangle(item), {w, h} = viewport();
-    if (at.w > 0.6 * w || at.h > 0.6 * h) break;
-    places.push([Math.max(0, Math.min(w, at.x + at.w / 2)), Math.max(0, Math.min(h, at.y + at.h / 2))]);
-    await step(-1, places.at(-1));
-  }
-  const width = rectangle(item).w;
-  for (const place of places.reverse()) await step(1, place);
-  return {frames, width};
-}"""
-
 
 @pytest.mark.slow
 def test_five_thousand_ops_are_painted_soon_and_zoom_smoothly(visit: Visit) -> None:
     start = time.perf_counter()
-    text = page(tg.graph_of(blocks(5000)))
+    text = page(tg.graph_of(blocks(5800)))
     written = time.perf_counter() - start
-    before, begun, after = text.rpartition("\nbegin();\n}\n")
-    assert begun
-    opened = visit(f"{before}{begun}window.inside = {{...camera, ...finding}};{after}")
-    opened.wait_for_function("document.body.classList.contains('live')")
-    paint = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    frames, reached = [], 0.0
-    for path in ([20, 70, 1, 0], [5, 30, 0, 0]):
-        found = opened.evaluate(FRAMES, path)
-        frames += found["frames"]
-        reached = max(reached, found["width"])
+    opened = visit(laid_open(text))
+    paint, frames, reached = paths_walked(opened)
     late = sum(frame > 100 for frame in frames)
     print(f"{len(text) / 1e6:.2f} MB written in {written:.1f} s, painted after {paint:.0f} ms")
     print(

@@ -10,7 +10,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +21,12 @@ from cyclopts import Parameter
 from tinygraph.cli.bench.opponents import OPPONENTS
 from tinygraph.cli.bench.processes import Measured, measure_apart
 from tinygraph.cli.bench.reporting import BEGIN, END, besides, chart, has_marks, markdown, tables, write_into
-from tinygraph.cli.bench.workloads import WORKLOADS
+from tinygraph.cli.bench.workloads import WORKLOADS, Workload, in_batches
 from tinygraph.cli.terminal import fail, say
 
 
 def bench(
+    *,
     only: Annotated[str, Parameter(name=("--only", "-o"))] = "",
     rounds: int = 15,
     numpy: Annotated[bool, Parameter(negative="")] = False,
@@ -36,6 +38,8 @@ def bench(
     as_markdown: Annotated[bool, Parameter(name="--markdown", negative="")] = False,
     wide: Annotated[bool, Parameter(negative="")] = False,
     into: Path | None = None,
+    batch: int = 0,
+    processor_time: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Measure training steps (forward, loss, backward, SGD) on this machine.
 
@@ -63,11 +67,18 @@ def bench(
         Measure training and inference, each on one thread and on all: about a quarter of an hour.
     into
         Write tables as Markdown into this file, between its marks `<!-- tinygraph bench: begin -->` and `... end -->`.
+    batch
+        Examples at a time, for example 1; 0: as many as each workload says.
+    processor_time
+        Measure the time of processors, which other programs do not lengthen; of several threads it is the sum.
     """
-    if threads < 0:
-        return fail(f"--threads is {threads}; it must be at least 1, or 0 for all processors")
-    if rounds < 1:
-        return fail(f"--rounds is {rounds}; it must be at least 1")
+    for name, value, least, also in (
+        ("threads", threads, 0, ", or 0 for all processors"),
+        ("batch", batch, 0, ", or 0 for each workload's own"),
+        ("rounds", rounds, 1, ""),
+    ):
+        if value < least:
+            return fail(f"--{name} is {value}; it must be at least 1{also}")
     chosen = [workload for workload in WORKLOADS if only.lower() in workload.name.lower()]
     if not chosen:
         return fail(f"no workload is called {only!r}; there are: {'; '.join(one.name for one in WORKLOADS)}")
@@ -84,31 +95,65 @@ def bench(
     runs: dict[str, dict[str, Mapping[str, Measured]]] = {}
     for trains, count in ways:
         title = _title(trains, count, numpy)
-        found = runs[title] = {}
-        for i, workload in enumerate(chosen):
-            say(f"{title}, {i + 1} of {len(chosen)}: {workload.name}")  # each takes a minute or more
-            found[workload.name] = measure_apart(
-                workload, names, trains=trains, threads=count, rounds=rounds, numpy=numpy
-            )
-        if as_markdown:
-            print(markdown(found, names))
-        else:
-            tables(f"{title}: time of tinygraph's compiled step, below 1 it takes less", found, names)
-        if chart_file is not None:
-            place = chart_file.with_stem(chart_file.stem + (f" {len(runs)}" if wide else ""))
-            chart(f"{title}, time of tinygraph's compiled step / time of", _machine(), found, names, place)
+        measure = partial(
+            measure_apart, names=names, trains=trains, threads=count, rounds=rounds, numpy=numpy,
+            batch=batch, processor_time=processor_time,
+        )  # fmt: skip
+        found = runs[title] = _one_by_one(title, chosen, batch, measure)
+        _show(title, found, names, as_markdown, chart_file, f" {len(runs)}" * wide)
+    _write(record, into, runs, names, rounds)
+    return 0
+
+
+def _one_by_one(
+    title: str, chosen: Sequence[Workload], batch: int, measure: Callable[[Workload], dict[str, Measured]]
+) -> dict[str, Mapping[str, Measured]]:
+    """What came of each workload; each takes a minute or more."""
+    found: dict[str, Mapping[str, Measured]] = {}
+    for i, workload in enumerate(chosen):
+        label = in_batches(workload, batch).name
+        say(f"{title}, {i + 1} of {len(chosen)}: {label}")
+        found[label] = measure(workload)
+    return found
+
+
+def _show(
+    title: str,
+    found: Mapping[str, Mapping[str, Measured]],
+    names: Sequence[str],
+    marked: bool,
+    drawing: Path | None,
+    number: str,
+) -> None:
+    """Print what was measured, perhaps as Markdown, and draw it into a file if there is one."""
+    if marked:
+        print(markdown(found, names))
+    else:
+        tables(f"{title}: time of tinygraph's compiled step, below 1 it takes less", found, names)
+    if drawing is not None:
+        place = drawing.with_stem(drawing.stem + number)
+        chart(f"{title}, time of tinygraph's compiled step / time of", _machine(), found, names, place)
+
+
+def _page(runs: Mapping[str, Mapping[str, Mapping[str, Measured]]], names: Sequence[str], rounds: int) -> str:
+    """All tables of ratios, then all of first calls and memory."""
+    parts = [f"**{title}**, {rounds} rounds\n\n{markdown(found, names)}" for title, found in runs.items()]
+    parts += [f"{title}:\n\n{besides(found, names)}" for title, found in runs.items()]
+    return "\n\n".join([f"{_machine()}.", *parts])
+
+
+def _write(
+    record: Path | None,
+    into: Path | None,
+    runs: Mapping[str, Mapping[str, Mapping[str, Measured]]],
+    names: Sequence[str],
+    rounds: int,
+) -> None:
+    """Write what was measured into the files that were asked for."""
     if record is not None:
         _record(record, runs)
     if into is not None:
         write_into(into, _page(runs, names, rounds))
-    return 0
-
-
-def _page(runs: Mapping[str, Mapping[str, Mapping[str, Measured]]], names: Sequence[str], rounds: int) -> str:
-    """All tables of ratios, and first calls and memory of the first."""
-    parts = [f"**{title}**, {rounds} rounds\n\n{markdown(found, names)}" for title, found in runs.items()]
-    title, first = next(iter(runs.items()))
-    return "\n\n".join([f"{_machine()}.", *parts, f"{title}:\n\n{besides(first, names)}"])
 
 
 def _record(path: Path, runs: Mapping[str, Mapping[str, Mapping[str, Measured]]]) -> None:

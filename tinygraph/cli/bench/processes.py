@@ -41,7 +41,7 @@ class Measured(NamedTuple):
 class _Process:
     """One candidate's process."""
 
-    def __init__(self, name: str, workload: Workload, trains: bool, threads: int, numpy: bool) -> None:
+    def __init__(self, name: str, threads: int, **wish: object) -> None:
         environment = {**os.environ, **OPPONENTS[name].environment, **dict.fromkeys(_THREADS, str(threads))}
         if threads == 1 and sys.platform.startswith("linux"):
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -49,8 +49,7 @@ class _Process:
             [sys.executable, "-m", "tinygraph.cli.bench.worker"],
             env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        wish = {"name": name, "workload": WORKLOADS.index(workload), "trains": trains}
-        self.begun = self.ask(**wish, threads=threads, numpy=numpy)
+        self.begun = self.ask(name=name, threads=threads, **wish)
 
     def ask(self, **wish: object) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -78,8 +77,20 @@ def measure_apart(
     threads: int = 1,
     rounds: int = 15,
     numpy: bool = False,
+    batch: int = 0,
+    processor_time: bool = False,
 ) -> dict[str, Measured]:
     """Each candidate in its own process, in turn, one round after the other.
+
+    Args:
+        workload: one of `WORKLOADS`.
+        names: of candidates.
+        trains: training steps, or else inference.
+        threads: how many each may use.
+        rounds: how often each runs.
+        numpy: compile with NumPy's kernels alone.
+        batch: examples at a time, if not the workload's own.
+        processor_time: measure the time of processors, which other programs do not lengthen.
 
     Raises:
         AssertionError: the candidates do not compute the same.
@@ -94,7 +105,10 @@ def measure_apart(
             elif trains and not opponent.trains:
                 found[name] = Measured(missing="it does not train")
             else:
-                process = _Process(name, workload, trains, threads, numpy)
+                process = _Process(
+                    name, threads, workload=WORKLOADS.index(workload), trains=trains,
+                    numpy=numpy, batch=batch, processor_time=processor_time,
+                )  # fmt: skip
                 if "error" in process.begun:
                     process.close()
                     found[name] = Measured(missing=str(process.begun["error"]).splitlines()[0])

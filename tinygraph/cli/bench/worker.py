@@ -24,11 +24,13 @@ def main() -> None:
     from tinygraph.cli.bench.candidates import on_threads
     from tinygraph.cli.bench.command import numpy_kernels
     from tinygraph.cli.bench.opponents import OPPONENTS
-    from tinygraph.cli.bench.workloads import WORKLOADS
+    from tinygraph.cli.bench.workloads import WORKLOADS, in_batches
 
+    clock = time.process_time if wish["processor_time"] else time.perf_counter
     with on_threads(wish["threads"]), numpy_kernels() if wish["numpy"] else contextlib.nullcontext():
         try:
-            step = OPPONENTS[wish["name"]].make(WORKLOADS[wish["workload"]], wish["trains"])
+            workload = in_batches(WORKLOADS[wish["workload"]], wish["batch"])
+            step = OPPONENTS[wish["name"]].make(workload, wish["trains"])
             begin = time.perf_counter()
             result = step()
             first = time.perf_counter() - begin
@@ -39,10 +41,10 @@ def main() -> None:
         answer(result=result, first=first)
         for line in sys.stdin:
             times = json.loads(line)["times"]
-            begin = time.perf_counter()
+            begin = clock()
             for _ in range(times):
                 step()
-            answer(seconds=(time.perf_counter() - begin) / times, peak=_peak())
+            answer(seconds=(clock() - begin) / times, peak=_peak())
 
 
 def _peak() -> int:

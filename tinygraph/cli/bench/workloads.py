@@ -23,6 +23,18 @@ class Workload(NamedTuple):
     learning_rate: float = 0.01
 
 
+def in_batches(workload: Workload, batch: int) -> Workload:
+    """The same with so many examples at a time; 0: as it is.
+
+    >>> in_batches(WORKLOADS[2], 1).name
+    'LeNet 1x28x28, batch 1'
+    """
+    if not batch:
+        return workload
+    name = f"{workload.name.rpartition(' ')[0]} {batch}"
+    return workload._replace(name=name, shape=(batch, *workload.shape[1:]))
+
+
 def _tiny(nn: ModuleType) -> Any:
     return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
 

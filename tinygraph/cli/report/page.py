@@ -65,9 +65,7 @@ def page(story: Story) -> str:
         "stats": _stats(story),
         "first": _first(story),
         "samples": _samples(story),
-        "model": _drawing(
-            story, "model.svg", "The model, a box per layer; the arrows carry the shapes of the arrays."
-        ),
+        "model": _drawing(story, "model.svg", "The model, a box per layer, with the shape of what it makes."),
         "layers": _layers(story),
         "model_ops": _closer(
             story,

@@ -7,6 +7,7 @@ leave it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from tinygraph.core.node import (
 )
 from tinygraph.core.op import Op, op
 from tinygraph.core.types import ArrayType, WeakType, normalize_axes
+from tinygraph.kernels.program import emits
 
 LARGEST_GROUP = 64  # ops; bounds a kernel's registers and the time to compile it
 _DTYPES = frozenset(map(np.dtype, ("float32", "float64", "bool")))  # of this machine's byte order
@@ -77,22 +79,6 @@ def _can_fuse(node: Node) -> bool:
         *map(entry_type, (entry for entry in node.inputs if not isinstance(entry, _NUMBERS))),
     ]
     return all(one.dtype in _DTYPES for one in types) and emits(node)
-
-
-def emits(node: Node) -> bool:
-    """Whether what a node's op emits holds for its operands."""
-    emission = node.op.emission
-    if emission is None:
-        return False
-    numbers = [entry for i, entry in enumerate(node.inputs) if i not in emission.conditions]
-    only_bools = bool(numbers) and all(entry_type(entry).dtype == np.bool_ for entry in numbers)
-    # these become float64, of which NumPy makes something else, unless it is that or a truth
-    if only_bools and not emission.bools and node.dtype != np.float64 and node.kind != "comparison":
-        return False
-    if emission.fits is None:
-        return True
-    types = (entry if isinstance(entry, _NUMBERS) else entry_type(entry) for entry in node.inputs)
-    return emission.fits(*types, **node.all_settings)
 
 
 def _can_reduce(node: Node) -> bool:
@@ -236,6 +222,16 @@ class _Operand(NamedTuple):
     words: str = ""
 
 
+@functools.lru_cache(LARGEST_GROUP)
+def _of_operand(place: int) -> _Operand:
+    return _Operand(external=place)
+
+
+@functools.lru_cache(LARGEST_GROUP)
+def _of_member(number: int) -> _Operand:
+    return _Operand(member=number)
+
+
 class _LoopForm(NamedTuple):
     """A group without what is particular to its nodes: what its op consists of.
 
@@ -320,9 +316,9 @@ def _formed(
         else:
             key = entry_key(entry) or id(entry)
             if isinstance(key, tuple) and key[0] in number:
-                return _Operand(member=number[key[0]])
+                return _of_member(number[key[0]])
         external.setdefault(key, entry)
-        return _Operand(places.setdefault(key, len(places)))
+        return _of_operand(places.setdefault(key, len(places)))
 
     members = []
     for node in unit:

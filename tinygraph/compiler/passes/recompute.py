@@ -310,11 +310,12 @@ class _Search:
                 again[id(node)] = now
             positions[id(now)] = i
         graph = rewriting.graph()
-        serve_what_was_made_later((node for node in graph.nodes if not isinstance(node, Leaf)), rewriting)
         repeated = [node for node in self._live.nodes if id(node) in again]
-        _take_places(
-            graph, [(edge_node(rewriting.now(edges(node)[0])), again[id(node)]) for node in repeated]
-        )
+        pairs = [(edge_node(rewriting.now(edges(node)[0])), again[id(node)]) for node in repeated]
+        made = (node for node in graph.nodes if not isinstance(node, Leaf))
+        # the originals as well: copies may stand in their places
+        serve_what_was_made_later((*made, *(node for node, _ in pairs)), rewriting)
+        _take_places(graph, pairs)
         return graph, positions
 
     def _gone(self, entry: Edge, position: int) -> bool:

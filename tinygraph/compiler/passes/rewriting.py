@@ -12,6 +12,7 @@ from typing import Any
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, Port, edge_node, edge_type, is_recorded
+from tinygraph.core.remaking import as_op as as_op
 from tinygraph.core.remaking import edges as edges
 from tinygraph.core.remaking import make_node as make_node
 from tinygraph.core.remaking import with_inputs as with_inputs
@@ -27,6 +28,9 @@ class Rewriting:
     def __init__(self, graph: Graph) -> None:
         self._before = graph
         self._outputs: dict[int, Sequence[Any]] = {}
+        # whether a draw or an exchange was made again: a graph has its nodes in the order in which they were made, and
+        # those that stayed as they are would come before it
+        self._made_again = False
 
     def now(self, entry: object) -> Any:
         """What stands for an entry of a node's inputs."""
@@ -55,8 +59,9 @@ class Rewriting:
         inputs = self.entries(node.inputs) if inputs is None else inputs
         before = node.place.origin
         origin = self.origin(node) if id(before) in self._outputs else before
-        if inputs is node.inputs and origin is before:
+        if inputs is node.inputs and origin is before and not (self._made_again and not node.op.repeatable):
             return node
+        self._made_again = self._made_again or not node.op.repeatable
         node_now = with_inputs(node, inputs, origin)
         self._outputs[id(node)] = edges(node_now)
         return node_now
@@ -97,6 +102,7 @@ def rewrite(graph: Graph, visit: Visit, facts: Sequence[str] = ()) -> Graph:
             found = None if facts and unstated(node.op.facts) else visit(node, inputs)
             if found is not None:
                 rewriting.put(node, found)
+                rewriting._made_again = rewriting._made_again or not node.op.repeatable
             elif replaced:
                 rewriting.keep(node, inputs)
     return rewriting.graph()

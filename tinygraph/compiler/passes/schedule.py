@@ -188,8 +188,15 @@ def _ranks(order: Sequence[int]) -> list[int]:
 
 
 def _in_order(graph: Graph, nodes: Sequence[Node], order: Sequence[int]) -> Graph:
-    """The graph with its nodes in another order: from the first that moves on, they are made again one by one."""
+    """The graph with its nodes in another order: from the first that moves on, they are made again one by one.
+
+    So is what stands before it and serves a forward node that is made again, which `recompute` may have moved so far.
+    """
     start = next((i for i, j in enumerate(order) if i != j), len(order))
+    place = {id(nodes[j]): i for i, j in enumerate(order)}
+    serves = [place.get(id(nodes[j].forward_node), -1) for j in order[:start]]
+    while (first := next((i for i in range(start) if serves[i] >= start), start)) < start:
+        start = first
     rewriting = Rewriting(graph)
     made: list[Node] = []
     for i in order[start:]:

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygraph.compiler.passes.rewriting import Rewriting, edges, make_node, uses_of
+from tinygraph.compiler.passes.rewriting import Rewriting, as_op, edges, make_node, uses_of
 from tinygraph.compiler.passes.transpose_products import is_transposition
 from tinygraph.core.graph import Graph
 from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, edge_type, is_recorded
-from tinygraph.core.op import Op
 from tinygraph.core.registry import ops
 from tinygraph.core.subgraphs import Subgraph
 from tinygraph.core.types import ArrayType
@@ -225,11 +224,6 @@ def _apart(node: Node, inputs: tuple[Any, ...], split: _Parted) -> list[Any]:
     return [*carried, *ports[left : left + len(node.output_types) - carries]]
 
 
-def _op(op: object) -> Op:
-    assert isinstance(op, Op)
-    return op
-
-
 def _total(node: Node, one: _Sum, stacks: list[Any], inputs: tuple[Any, ...]) -> Any:
     """A carry after the loop: what it was at first, and the sum over all steps."""
     types = node.output_types[one.carry]
@@ -239,17 +233,17 @@ def _total(node: Node, one: _Sum, stacks: list[Any], inputs: tuple[Any, ...]) ->
             for pair, turned in zip(("mk", "kn", "mn"), one.turned, strict=True)
         )
         total = make_node(
-            _op(ops.einsum), tuple(stacks), {"subscripts": f"t{x},t{y}->{out}"}, types, like=node
+            as_op(ops.einsum), tuple(stacks), {"subscripts": f"t{x},t{y}->{out}"}, types, like=node
         )
     else:
         (array,) = stacks
         axes = (0, *(axis + 1 for axis in one.axes))
         shape = edge_type(array).shape if is_recorded(array) else np.shape(array)
         left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-        total = make_node(_op(ops.sum), (array,), {"axis": axes}, ArrayType(left, types.dtype), like=node)
+        total = make_node(as_op(ops.sum), (array,), {"axis": axes}, ArrayType(left, types.dtype), like=node)
         if left != types.shape:
-            total = make_node(_op(ops.reshape), (total,), {"shape": types.shape}, types, like=node)
+            total = make_node(as_op(ops.reshape), (total,), {"shape": types.shape}, types, like=node)
     start = inputs[one.carry]
     if not is_recorded(start) and not np.any(start):
         return total
-    return make_node(_op(ops.add), (start, total), {}, types, like=node)
+    return make_node(as_op(ops.add), (start, total), {}, types, like=node)

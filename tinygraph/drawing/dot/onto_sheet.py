@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tinygraph.drawing.dot.render import Engine
 from tinygraph.drawing.dot.side_by_side import write_columns
 from tinygraph.drawing.dot.writing import write_dot
-from tinygraph.drawing.model.columns import FEW, Spot, as_u, in_columns
+from tinygraph.drawing.model.columns import FEW, WORTH, Spot, as_u, in_columns
 from tinygraph.drawing.model.picture import Picture
 from tinygraph.drawing.sheet import SMALLEST_FONT, USUAL_FONT, Sheet
 from tinygraph.drawing.styles import Style
@@ -54,7 +54,8 @@ def fit(
         columns = "" if sheet.flow == "wrap" else '; or in columns, direction="wrap"'
         warnings.warn(
             f"{picture.name}: {len(picture.boxes)} boxes in that room make words {USUAL_FONT * scale:.1f} points high. "
-            f'Draw less: zoom="module", depth=1, collapse={columns}',
+            f'Draw less: zoom="module", depth=1, collapse={columns}; or without width=, on several sheets: '
+            f'drawing.save("x.pdf", pages="A4")',
             TinygraphWarning,
             stacklevel=6,
         )
@@ -76,18 +77,22 @@ def engine_of(picture: Picture) -> Engine:
 
 
 def _folded(picture: Picture, style: Style, sheet: Sheet, layout: Layout) -> Picture:
-    """The picture as a U where it is one, else in columns: whichever way its words become largest."""
+    """The picture in columns, or as a U where it is one and can be read: whichever way its words become largest."""
     if picture.rows or (sheet.room is None and len(picture.boxes) <= FEW):
         return picture
     places = placed(layout(str(write_dot(picture, style, sheet).source))).places
     room = sheet.room or SCREEN
 
     def scale(one: Picture) -> float:
-        found = placed(layout(str(write_dot(one, style, sheet).source)))
-        return min(room[0] / found.width, room[1] / found.height)
+        found = placed(layout(str(written(one, style, sheet, layout).source)))
+        return min(room[0] / found.width, room[1] / found.height, sheet.most) * WORTH ** len(one.columns)
 
     shapes = [made for rows in (False, True) if (made := as_u(picture, places, rows=rows)) is not None]
-    return max(shapes, key=scale) if shapes else in_columns(picture, places, room, sheet.most)
+    best = max(shapes, key=scale) if shapes else None
+    if best is not None and (sheet.room is None or USUAL_FONT * scale(best) >= SMALLEST_FONT):
+        return best
+    columns = in_columns(picture, places, room, sheet.most)
+    return max([*columns, *([best] if best is not None else [])], key=scale)
 
 
 def placed(plain: bytes) -> Placed:

@@ -47,7 +47,7 @@ Engine = Literal["dot", "neato", "fdp", "circo", "twopi", "nop2"]
 FONT = "DejaVu Sans"
 MANY_ARROWS = 1000  # from which on a layout takes a second or more
 FONT_STACK = f"{FONT},Verdana,sans-serif"
-SERIF_STACK = "Times New Roman,Times,Liberation Serif,serif"
+SERIF_STACK = "Times New Roman,Times,Liberation Serif,Nimbus Roman,DejaVu Serif Condensed,serif"
 PIXELS_PER_INCH = 96.0
 START_LIMIT_SECONDS = 60.0
 LONGEST_SECONDS = 1e6  # timers take no more than the system's largest wait
@@ -248,7 +248,7 @@ def _tidy_svg(svg: bytes) -> bytes:
     svg = svg[svg.index(b"<svg") :]
     svg = re.sub(rb"<!--.*?-->\n?", b"", svg, flags=re.DOTALL)
     svg = re.sub(rb"<title>.*?</title>\n?", b"", svg, flags=re.DOTALL)
-    svg = svg.replace(b'font-family="Times,serif"', f'font-family="{SERIF_STACK}"'.encode())
+    svg = re.sub(rb'font-family="Times(?:,serif)?"', f'font-family="{SERIF_STACK}"'.encode(), svg)
     return svg.replace(f'font-family="{FONT}"'.encode(), f'font-family="{FONT_STACK}"'.encode())
 
 

@@ -5,11 +5,13 @@ The result is DOT text in which everything has its place, which Graphviz only pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tinygraph.drawing.dot.writing import (
+    CLOSE_MARGIN,
     HEADING_SIZE,
     LEGEND_SIZE,
     POINTS_PER_INCH,
@@ -21,7 +23,7 @@ from tinygraph.drawing.dot.writing import (
     write_dot,
     write_frame,
 )
-from tinygraph.drawing.model.columns import Spot, gaps_between
+from tinygraph.drawing.model.columns import Spot, boxes_within, gaps_between
 from tinygraph.drawing.model.picture import Arrow, Frame, Picture
 from tinygraph.drawing.sheet import Sheet
 from tinygraph.drawing.styles import Style
@@ -31,15 +33,17 @@ if TYPE_CHECKING:
 
     from tinygraph.drawing.dot.onto_sheet import Layout
 
-GUTTER, LANE = 22.0, 6.0  # points between columns, and between arrows in there
-FRAME_MARGIN, FRAME_TITLE = 10.0, 15.0
+GUTTER, LANE = 16.0, 6.0  # points between columns, and between arrows in there
+FRAME_MARGIN, FRAME_TITLE = float(CLOSE_MARGIN), 15.0
 LETTER = 5.9  # points of a letter in a frame's title, about
 TIP = 6.0  # points of an arrow's head
 CORNER = 6.0
+MOST_ASIDE, ASIDE = 2, 7.0  # arrows that come in at a box's left, and points between them
 ROOM = 14.0  # above the columns and below the heading
 UNREADABLE = 1e-6
 
 Point = tuple[float, float]
+Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(slots=True)
@@ -61,11 +65,12 @@ def write_columns(
     """The DOT text of a picture whose boxes are in columns, for Graphviz's engine "nop2"."""
     column_of = {box: i for i, column in enumerate(picture.columns) for box in column}
     crossing = [arrow for arrow in picture.arrows if column_of[arrow.tail] != column_of[arrow.head]]
-    positions = _columns(picture, style, layout, column_of, crossing)
+    positions = _columns(picture, style, sheet, layout, column_of, crossing)
     _lead(picture, positions, column_of, crossing)
     graph = new_graph(style, size, "TB")
-    frames: dict[str, tuple[float, float, float, float]] = {}
-    _frame_boxes(picture.root, positions, frames)
+    frames: dict[str, Sides] = {}
+    for inner in picture.root.groups:
+        _frame_sides(inner, positions, column_of, frames)
     boxes = {box.id: box for box in picture.boxes}
     _write_frames(graph, picture.root, positions, frames, style, 0)
     for name, place in positions.places.items():
@@ -84,7 +89,12 @@ def write_columns(
 
 
 def _columns(
-    picture: Picture, style: Style, layout: Layout, column_of: dict[str, int], crossing: Sequence[Arrow]
+    picture: Picture,
+    style: Style,
+    sheet: Sheet,
+    layout: Layout,
+    column_of: dict[str, int],
+    crossing: Sequence[Arrow],
 ) -> Standings:
     found = Standings()
     x = 0.0
@@ -100,7 +110,7 @@ def _columns(
             columns=(),
             notes=(),
         )
-        plain = layout(str(write_dot(part, style, Sheet(legend=False)).source)).decode()
+        plain = layout(str(write_dot(part, style, Sheet(flow=sheet.flow, legend=False)).source)).decode()
         width, height = _read(plain, arrows, x, found)
         found.lefts.append(x)
         found.rights.append(x + width)
@@ -154,18 +164,37 @@ def _read(plain: str, arrows: Sequence[Arrow], left: float, found: Standings) ->
 def _lead(
     picture: Picture, positions: Standings, column_of: dict[str, int], crossing: Sequence[Arrow]
 ) -> None:
-    """Down out of a box, through the gutters, and down into the other."""
+    """Out of a box to the right, through the gutters, and from the left into the other.
+
+    Where another box is in the way, an arrow leaves downwards instead, and comes in from above.
+    """
     places = positions.places
     free = [gaps_between(column, places) for column in picture.columns]
+    columns = [[places[box] for box in column] for column in picture.columns]
     used = [0] * (len(picture.columns) + 1)  # lanes of the gutter before each column
+    leaving, arriving = (Counter[str]() for _ in range(2))
     above = 0
     for arrow in crossing:
         tail, head = places[arrow.tail], places[arrow.head]
         start, end = column_of[arrow.tail], column_of[arrow.head]
-        low = min((gap for gap in free[start] if gap > tail.y), default=tail.y + tail.height / 2 + 10)
-        high = max((gap for gap in free[end] if gap < head.y), default=head.y - head.height / 2 - 12)
+        leaving[arrow.tail] += 1
+        arriving[arrow.head] += 1
+        if _is_open(tail, columns[start], 1) and leaving[arrow.tail] == 1:
+            low = tail.y
+            points = [(tail.x + tail.width / 2, low)]
+        else:
+            low = min((gap for gap in free[start] if gap > tail.y), default=tail.y + tail.height / 2 + 10)
+            points = [(tail.x, tail.y + tail.height / 2), (tail.x, low)]
+        if _is_open(head, columns[end], -1) and arriving[arrow.head] <= MOST_ASIDE:
+            high = head.y + ASIDE * (arriving[arrow.head] - 1)
+            points_in = [(head.x - head.width / 2 - TIP, high)]
+        else:
+            high = max((gap for gap in free[end] if gap < head.y), default=head.y - head.height / 2 - 12)
+            alone = len([one for one in picture.arrows if one.head == arrow.head]) == 1
+            x, top_of_box = head.x - (0.0 if alone else head.width / 6), head.y - head.height / 2
+            points_in = [(x, high), (x, top_of_box - TIP)]
         first = _lane(positions, start + 1, used)
-        points = [(tail.x, tail.y + tail.height / 2), (tail.x, low), (first, low)]
+        points += [(first, low)]
         if end == start + 1:
             points += [(first, high)]
         else:
@@ -173,10 +202,16 @@ def _lead(
             top = -6.0 - LANE * above
             second = _lane(positions, end, used)
             points += [(first, top), (second, top), (second, high)]
-        side = 0.0 if len([one for one in picture.arrows if one.head == arrow.head]) == 1 else -head.width / 6
-        last = (head.x + side, head.y - head.height / 2)
-        points += [(last[0], high), (last[0], last[1] - TIP)]
-        positions.curves[arrow.id] = (_rounded(points), None)
+        positions.curves[arrow.id] = (_rounded([*points, *points_in]), None)
+
+
+def _is_open(box: Spot, column: Sequence[Spot], side: int) -> bool:
+    """Whether nothing stands beside a box in its column, on the left (-1) or on the right (1)."""
+    return not any(
+        side * (other.x - box.x) > 0 and abs(other.y - box.y) < (other.height + box.height) / 2 + LANE
+        for other in column
+        if other is not box
+    )
 
 
 def _lane(positions: Standings, gutter: int, used: list[int]) -> float:
@@ -216,41 +251,52 @@ def _straight(start: Point, end: Point) -> list[Point]:
 # -- frames, heading, legend -------------------------------------------------------------------------------------------
 
 
-def _frame_boxes(
-    frame: Frame, positions: Standings, found: dict[str, tuple[float, float, float, float]]
-) -> Iterable[tuple[float, float, float, float]]:
-    """The corners of each frame, around what is in it."""
-    sides = []
-    for name in frame.boxes:
-        place = positions.places[name]
-        half = (place.width / 2, place.height / 2)
-        sides.append((place.x - half[0], place.y - half[1], place.x + half[0], place.y + half[1]))
-    for inner in frame.groups:
-        sides += _frame_boxes(inner, positions, found)
+def _frame_sides(
+    frame: Frame, positions: Standings, column_of: dict[str, int], found: dict[str, Sides]
+) -> Sides:
+    """The corners of each frame, around what is in it, and as wide as its title where there is room for that."""
+    parts = [_frame_sides(inner, positions, column_of, found) for inner in frame.groups]
+    inside = set(boxes_within(frame))
+    column = column_of[next(iter(inside))]
+    sides = [*parts, *(_sides(positions.places[name]) for name in frame.boxes)]
     left, top, right, bottom = (
         pick(side[i] for side in sides) for i, pick in enumerate((min, min, max, max))
     )
-    needed = LETTER * len(frame.title) - (right - left)  # a title is to fit into its frame
-    around = (
-        left - FRAME_MARGIN, top - FRAME_MARGIN - FRAME_TITLE,
-        right + max(FRAME_MARGIN, needed if needed < 60 else FRAME_MARGIN), bottom + FRAME_MARGIN,
+    left, top, right, bottom = (
+        left - FRAME_MARGIN, top - FRAME_MARGIN - FRAME_TITLE, right + FRAME_MARGIN, bottom + FRAME_MARGIN,
     )  # fmt: skip
-    found[frame.id] = around
-    return [around]
+    least, most = positions.lefts[column], positions.rights[column]
+    for name, other in positions.places.items():
+        beside = top < other.y + other.height / 2 and other.y - other.height / 2 < bottom
+        if column_of[name] != column or name in inside or not beside:
+            continue
+        if other.x < left:
+            least = max(least, other.x + other.width / 2 + FRAME_MARGIN)
+        elif other.x > right:
+            most = min(most, other.x - other.width / 2 - FRAME_MARGIN)
+    needed = max(0.0, LETTER * len(frame.title) + 2 * FRAME_MARGIN - (right - left))
+    wider = min(needed, max(0.0, most - right))
+    found[frame.id] = (left - min(needed - wider, max(0.0, left - least)), top, right + wider, bottom)
+    return found[frame.id]
+
+
+def _sides(place: Spot) -> Sides:
+    half = (place.width / 2, place.height / 2)
+    return (place.x - half[0], place.y - half[1], place.x + half[0], place.y + half[1])
 
 
 def _write_frames(
     graph: graphviz.Digraph,
     frame: Frame,
     positions: Standings,
-    sides: dict[str, tuple[float, float, float, float]],
+    sides: dict[str, Sides],
     style: Style,
     depth: int,
 ) -> None:
     for inner in frame.groups:
         left, top, right, bottom = sides[inner.id]
         with graph.subgraph(name=f"cluster_{inner.id}") as made:
-            write_frame(made, inner, style, depth)
+            write_frame(made, inner, style, depth, CLOSE_MARGIN)
             made.attr(bb=f"{left:.2f},{-bottom:.2f},{right:.2f},{-top:.2f}")
             made.attr(lp=_at((left + FRAME_MARGIN + LETTER * len(inner.title) / 2, top + 10)))
             _write_frames(made, inner, positions, sides, style, depth + 1)

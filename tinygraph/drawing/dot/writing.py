@@ -29,6 +29,10 @@ POINTS_PER_INCH = 72
 HEADING_SIZE = "15"
 TITLE_SIZE, LINE_SIZE, LABEL_SIZE, LEGEND_SIZE = "11.5", "9", "8.5", "9"
 CELL_SIZE = "7"
+FRAME_MARGIN = "10"  # points within frames
+# Where no words stand at arrows: inches between rows and in them, points within frames.
+CLOSE_ROWS, CLOSE_BOXES, CLOSE_MARGIN = "0.24", "0.13", "6"
+SERIF_ROOM = "0.19,0.06"  # measured in Times: where that is not installed, others are wider
 PLAIN_SHEET = Sheet()
 GAP = (
     "\u00a0" * 3
@@ -39,6 +43,8 @@ PLANE_SIDE, SMALLEST_CELL = 84, 7  # points of the longer side of a plane, and o
 THINNEST = 9  # points of the shorter side of an image
 FADED, FADED_TEXT = 0.78, 0.6  # how much of the page's colour is in a box that stands back, and in its words
 MARKED = "2.5"  # points of a marked box's outline
+LEAVES = ("input", "parameter", "buffer", "tensor")
+MOST_IN_TURN = 8  # inputs or outputs that are kept in their order
 MOST_DIRECT = 40  # edges that keep some boxes below others; more go through a point between them
 SUPPORTS = 3  # boxes that a frame is kept below
 MOST_SUPPORTED = 600  # boxes up to which the time for a tidier layout is worth it
@@ -75,7 +81,7 @@ def new_graph(style: Style, size: tuple[float, float] | None, direction: str) ->
         },
         node_attr={
             "shape": "box",
-            "margin": "0.13,0.06",
+            "margin": SERIF_ROOM if style.font else "0.13,0.06",
             "height": "0.3",
             "width": "0.5",
             "fontsize": TITLE_SIZE,
@@ -98,9 +104,12 @@ def write_dot(
     page = style.page
     graph = new_graph(style, size, "TB" if picture.direction == "down" else "LR")
     graph.attr(label=caption(picture, style, sheet.legend), labelloc="b")
+    margin = CLOSE_MARGIN if sheet.flow == "wrap" else FRAME_MARGIN
+    if sheet.flow == "wrap":
+        graph.attr(ranksep=CLOSE_ROWS, nodesep=CLOSE_BOXES)
     if picture.rows or _has_passes_in_frames(picture):
         graph.attr(remincross="false")  # a second pass over crossings would forget their order
-    rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture)]
+    rows = [*picture.rows, *_opposites(picture), *_after_gradients(picture), *_in_turn(picture)]
     boxes = {box.id: box for box in picture.boxes}
     if sheet.title:  # a frame around everything, whose title is the picture's
         with graph.subgraph(name="cluster_title") as titled:
@@ -108,9 +117,9 @@ def write_dot(
                 label=text(sheet.title), labelloc="t", labeljust="c", fontsize=HEADING_SIZE, margin="8",
                 pencolor="transparent", fontcolor=page["text"],
             )  # fmt: skip
-            waiting = _write_group(titled, picture.root, picture, boxes, style, rows, 0)
+            waiting = _write_group(titled, picture.root, picture, boxes, style, rows, 0, margin)
     else:
-        waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0)
+        waiting = _write_group(graph, picture.root, picture, boxes, style, rows, 0, margin)
     for arrow in picture.arrows:
         _write_arrow(graph, arrow, style)
     for head in _ordered(picture):
@@ -172,6 +181,24 @@ def _opposites(picture: Picture) -> list[list[str]]:
     return rows
 
 
+def _in_turn(picture: Picture) -> list[list[str]]:
+    """The outputs in the order in which the program gives them, or else the inputs that only first boxes read.
+
+    Boxes with others beside them have a place already, and two orders at once might cross.
+    """
+    if picture.direction != "down" or picture.rows or any(box.backward for box in picture.boxes):
+        return []
+    leaves = {box.id for box in picture.boxes if box.kind in LEAVES}
+    later = {arrow.head for arrow in picture.arrows if arrow.tail not in leaves}
+    late = {arrow.tail for arrow in picture.arrows if arrow.head in later}
+    outside = set(picture.root.boxes) - late
+    rows = (
+        [box.id for box in picture.boxes if box.kind == kind and box.id in outside]
+        for kind in ("output", "input")
+    )
+    return [row for row in rows if 1 < len(row) <= MOST_IN_TURN][:1]
+
+
 def _after_gradients(picture: Picture) -> list[list[str]]:
     """Rows that keep the ends of a backward pass to the right of where the pass goes on."""
     kinds = {box.id: box.kind for box in picture.boxes if box.backward}
@@ -213,6 +240,7 @@ def _write_group(
     style: Style,
     rows: Sequence[Sequence[str]],
     depth: int,
+    margin: str,
 ) -> list[Sequence[str]]:
     """Write boxes and frames, each row of boxes within the frame that they are in; the rows of several frames."""
     for box in group.boxes:
@@ -227,12 +255,14 @@ def _write_group(
             waiting.append(row)
     for inner in group.groups:
         with graph.subgraph(name=f"cluster_{inner.id}") as frame:
-            write_frame(frame, inner, style, depth)
-            waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1)
+            write_frame(frame, inner, style, depth, margin)
+            waiting = _write_group(frame, inner, picture, boxes, style, waiting, depth + 1, margin)
     return waiting
 
 
-def write_frame(frame: graphviz.Digraph, group: Frame, style: Style, depth: int) -> None:
+def write_frame(
+    frame: graphviz.Digraph, group: Frame, style: Style, depth: int, margin: str = FRAME_MARGIN
+) -> None:
     """Give a cluster the title and look of a frame that lies so deep in others."""
     frame.attr(
         id=group.id,
@@ -243,9 +273,9 @@ def write_frame(frame: graphviz.Digraph, group: Frame, style: Style, depth: int)
         fillcolor=style.page["frame_fill" if depth % 2 == 0 else "background"],
         fontcolor=style.page["frame_text"],
         fontsize="10",
-        labelloc="t",
-        labeljust="l",
-        margin="10",
+        labelloc="b" if group.title_below else "t",
+        labeljust="r" if group.title_below else "l",
+        margin=margin,
     )
 
 

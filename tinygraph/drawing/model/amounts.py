@@ -148,11 +148,13 @@ def norms(known: Known) -> dict[int, float]:
 
 
 def broken(known: Known) -> dict[int, float]:
-    """How many numbers of values and gradients are not finite."""
-    return {
-        id(node): _broken(known.values.get(id(node))) + _broken(known.gradients.get(id(node)))
-        for node in known.graph.nodes
-    }
+    """How many numbers of values are not finite."""
+    return {id(node): _broken(known.values.get(id(node))) for node in known.graph.nodes}
+
+
+def broken_gradients(known: Known) -> dict[int, float]:
+    """How many numbers of gradients are not finite."""
+    return {key: _broken(gradient) for key, gradient in known.gradients.items()}
 
 
 def zeros(known: Known) -> dict[int, float]:
@@ -266,10 +268,9 @@ def peak(known: Known) -> dict[int, Mark]:
 def first_broken(known: Known) -> dict[int, Mark]:
     """Which op of each pass was the first to make a number that is not finite, of operands that are.
 
-    Ops that pass such numbers on are not meant. A leaf that was given some is the first itself. On the way back it is
-    the first op whose own cotangent is finite, but not what its rule makes of it.
+    Ops that pass such numbers on are not meant. A leaf that was given some is the first itself.
     """
-    nodes, values, gradients = known.graph.nodes, known.values, known.gradients
+    nodes, values = known.graph.nodes, known.values
     found: dict[int, Mark] = {}
     passes: set[int] = set()
     orders = orders_of(nodes)
@@ -280,17 +281,27 @@ def first_broken(known: Known) -> dict[int, Mark]:
             if not any(_broken(one) for one in operands if not isinstance(one, Generator)):
                 passes.add(order)
                 found[id(node)] = _first(node, _kinds(values[id(node)]))
-    if any(map(_broken, gradients.values())):
-        for node in reversed(nodes):
-            if isinstance(node, Leaf) or id(node) not in gradients or _broken(gradients[id(node)]):
-                continue
-            wanted = differentiable_positions(node)
-            with np.errstate(all="ignore"):
-                parts = pulled(node, wanted, gradients[id(node)], values) if wanted else ()
-            if _broken(parts):
-                found.setdefault(id(node), _first(node, _kinds(parts), backward=True))
-                break
-    return {id(node): found[id(node)] for node in nodes if id(node) in found}
+    return found
+
+
+def first_broken_gradient(known: Known) -> dict[int, Mark]:
+    """The first op on the way back whose own cotangent is finite, but not what its rule makes of it.
+
+    None where that op was the first to make such a number forwards: what follows from it is no news.
+    """
+    values, gradients = known.values, known.gradients
+    if not any(map(_broken, gradients.values())):
+        return {}
+    for node in reversed(known.graph.nodes):
+        if isinstance(node, Leaf) or id(node) not in gradients or _broken(gradients[id(node)]):
+            continue
+        wanted = differentiable_positions(node)
+        with np.errstate(all="ignore"):
+            parts = pulled(node, wanted, gradients[id(node)], values) if wanted else ()
+        if _broken(parts):
+            known_already = id(node) in first_broken(known)
+            return {} if known_already else {id(node): _first(node, _kinds(parts), backward=True)}
+    return {}
 
 
 def _first(node: Node, kinds: str, backward: bool = False) -> Mark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from tinygraph.drawing.model.labels import (
     type_text,
     usual_dtype,
 )
-from tinygraph.drawing.model.layers import class_of, settings_words
+from tinygraph.drawing.model.layers import class_of, is_norm, says_sizes, settings_words
 from tinygraph.drawing.model.levels import Part
 from tinygraph.drawing.model.numbers import Differentiated
 from tinygraph.drawing.model.overlays import Heat
@@ -52,6 +53,8 @@ Incoming = tuple[str, str, str, float | None, int]  # an arrow: the tail's id, i
 WIDEST = 5.0  # points that the arrow with a whole gradient is wider than others
 UPDATES_A_ROW = 4
 MOST_PARAMETERS = 3  # lines of a collapsed box
+NARROW = 20  # letters of a line where columns are to be narrow
+MOST_RESULTS = 3  # types of a box's results
 # What a collapsed group is coloured as: the first of these kinds that it contains.
 TELLING_KINDS = (
     "convolution", "contraction", "normalization", "pooling", "loss", "collective", "random", "reduction", "indexing",
@@ -246,7 +249,7 @@ class _Assembly:
         elif part.name is not None:
             kind, title, lines, tooltip = self._collapsed(part)
             if self.scene.compact and not part.order:
-                lines = [*lines, *self._result_type(part.nodes[-1])]
+                lines = [*lines, *self._result_type(part)]
         elif part.serves is not None:
             kind, title, lines = part.serves.kind, self._derived(part, shorten(part.serves.op.name)), []
             tooltip = ", ".join(tally(node.op.name for node in part.nodes))
@@ -258,7 +261,7 @@ class _Assembly:
         else:
             kind, title, lines = first.kind, self._title(first), self._settings(first)
             if self.types_inside:
-                lines = [*lines, *self._result_type(first)]
+                lines = [*lines, *self._result_type(part)]
             tooltip = tooltip_of(first)
         if part.order and part.name is not None:
             title = self._derived(part, title)
@@ -275,7 +278,7 @@ class _Assembly:
             made, kind, title, tuple(lines), numbers, tooltip, part.order, opposite, caption,
             plane=self._plane(part), heat=heat, tint=self.heat.tint, faded=faded, marked=marked,
             path=dotted(_whole_scope(part)) if part.name is not None else first.name or "",
-            shape=() if part.order or kind in ("parameter", "buffer") else part.nodes[-1].output_types[0].shape,
+            shape=() if part.order or kind in ("parameter", "buffer") else edge_type(self._results(part)[0]).shape,
         )  # fmt: skip
 
     def _derived(self, part: Part, title: str) -> str:
@@ -284,7 +287,7 @@ class _Assembly:
 
     def _plane(self, part: Part) -> Plane | None:
         """The first plane of a tensor's value, where values are shown and it is too large to be written out."""
-        value = self.numbers.values.get(id(part.nodes[-1])) if not part.folded else None
+        value = self.numbers.values.get(id(edge_node(self._results(part)[0]))) if not part.folded else None
         if value is None or isinstance(value, tuple | list):
             return None
         array = np.asarray(value)
@@ -304,10 +307,28 @@ class _Assembly:
             lines.append(shorten(str(node.source)))
         return lines
 
-    def _result_type(self, node: Node) -> list[str]:
+    def _result_type(self, part: Part) -> list[str]:
         """What stands on arrows elsewhere: labels there would make room that the planes of an opened op need."""
-        text = type_text(node.output_types[0], self.usual, self.show)
-        return [f"→ {text}"] if text else []
+        types = dict.fromkeys(edge_type(edge) for edge in self._results(part)[:MOST_RESULTS])
+        texts = [text for one in types if (text := type_text(one, self.usual, self.show))]
+        return [f"→ {', '.join(texts)}"] if texts else []
+
+    def _results(self, part: Part) -> list[Edge]:
+        """What others read of a part, in the order in which they do; not the states that it makes for itself."""
+        read = self._read[id(part)]
+        return read or [part.nodes[-1]]
+
+    @functools.cached_property
+    def _read(self) -> dict[int, list[Edge]]:
+        """By a part's id, the edges that lead out of it."""
+        found: dict[int, dict[tuple[int, int], Edge]] = {id(part): {} for part in self.parts}
+        readers = [(self.place.get(id(node), -1), edge) for node in self.graph.nodes for edge in node.inputs]
+        readers += [(-1, edge) for edge in self.graph.outputs]
+        for reader, edge in readers:
+            place = self.place.get(id(edge_node(edge)), -1) if is_recorded(edge) else -1
+            if place >= 0 and place != reader:
+                found[id(self.parts[place])].setdefault(_key(edge), edge)
+        return {part: [*edges.values()] for part, edges in found.items()}
 
     def _leaf(self, leaf: Leaf, scope: Scope) -> tuple[str, str, list[str]]:
         if leaf.kind == "seed":
@@ -318,9 +339,7 @@ class _Assembly:
 
     def _leaf_name(self, leaf: Leaf, scope: Scope) -> str:
         name = leaf.name if "names" in self.show else None
-        for group, _ in scope:
-            name = name and name.removeprefix(f"{group}.")  # the groups around it say the rest
-        return shorten(name or leaf.kind)
+        return shorten((name and _without(name, scope)) or leaf.kind)
 
     def _type_line(self, leaf: Leaf) -> list[str]:
         text = "" if self.all_scalar else type_text(leaf.types, self.usual, self.show)
@@ -331,12 +350,17 @@ class _Assembly:
         if self._is_update(part):
             return self._update(part, ops)
         kinds = {node.kind for node in _served(ops)}
-        kind = next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
+        norm = is_norm(class_of(_whole_scope(part)))
+        kind = (
+            "normalization" if norm else next((kind for kind in TELLING_KINDS if kind in kinds), "composite")
+        )
         inside = ", ".join(tally(node.op.name for node in ops))
         title, lines = self.frames.title(part), self._inside(part)
         what = self._class(part)
         if title.partition(" ")[0].isdigit():  # a number says too little
-            title = f"{title} {what or next(node.op.name for node in _served(ops) if node.kind == kind)}"
+            title = (
+                f"{title} {what or next((node.op.name for node in _served(ops) if node.kind == kind), kind)}"
+            )
             what = ""
         lines[:0] = self._layer(part, what)
         return kind, title, lines, f"{shorten(part.name or '')}: {inside}"
@@ -345,7 +369,8 @@ class _Assembly:
         """The class of a layer, as far as the title does not say it, and its settings."""
         shown = "settings" in self.show and not part.order
         kernel, settings = settings_words(_whole_scope(part)) if shown else ("", [])
-        return packed([*([f"{what} {kernel}".strip()] if what or kernel else []), *settings])
+        longest = {"longest": NARROW} if self.scene.compact else {}
+        return packed([*([f"{what} {kernel}".strip()] if what or kernel else []), *settings], **longest)
 
     def _update(self, part: Part, ops: Sequence[Node]) -> tuple[str, str, list[str], str]:
         """The box of an update: the state whose new value it makes, and all other states that it makes it from."""
@@ -385,7 +410,10 @@ class _Assembly:
         if "parameters" in self.show:
             count = sum(math.prod(leaf.shape) for leaf in owned)
             return [f"{count:,} parameters"] if count else []
-        lines = [f"{_last_name(leaf)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
+        if self.scene.compact and says_sizes(_whole_scope(part)):
+            return []  # what a layer is made for says how large its parameters are
+        scope = _whole_scope(part)
+        lines = [f"{_own_name(leaf, scope)} {shape_text(leaf.shape)}" for leaf in owned[:MOST_PARAMETERS]]
         rest = len(owned) - MOST_PARAMETERS
         if rest > 0:
             lines.append(f"and {rest} more parameter{'s' * (rest > 1)}")
@@ -396,7 +424,7 @@ class _Assembly:
     def _numbers(self, part: Part) -> tuple[tuple[str, str], ...]:
         if part.folded:
             return ()
-        node = part.nodes[-1]
+        node = edge_node(self._results(part)[0])
         rows = []
         for label, found in (("value", self.numbers.values), ("grad", self.numbers.gradients)):
             value = found.get(id(node))
@@ -519,7 +547,8 @@ class _Assembly:
             return shorten(name)
         if node is not None and not isinstance(node, Leaf) and node.name and "names" in self.show:
             return shorten(node.name)
-        return "output" if position == 0 else f"output {position}"
+        count = len(self.graph.outputs) + len(self.graph.plain_results) - len(self.gradients)
+        return f"output {position}" if count > 1 else "output"
 
     def _leaf_box(self, name: str) -> tuple[str | None, Scope]:
         """The box of a leaf to stand opposite of, and the frames it is in."""
@@ -751,5 +780,15 @@ def _served(nodes: Sequence[Node]) -> list[Node]:
     return [node.served for node in nodes]
 
 
-def _last_name(leaf: Leaf) -> str:
-    return shorten((leaf.name or leaf.kind).rpartition(".")[2] or leaf.kind, 24)
+def _own_name(leaf: Leaf, scope: Scope) -> str:
+    """What a parameter is called in the module that a group is a call of."""
+    name = leaf.name or leaf.kind
+    own = _without(name, scope)
+    return shorten(own if own != name else name.rpartition(".")[2] or leaf.kind, 24)
+
+
+def _without(name: str, scope: Scope) -> str:
+    """A name without the groups around it, which say the rest."""
+    for group, _ in scope:
+        name = name.removeprefix(f"{group}.")
+    return name

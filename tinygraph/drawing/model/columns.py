@@ -18,6 +18,8 @@ MOST_COLUMNS = 8
 LEAST_SKIPS = 2  # values that pass over others, one within the other, that make a U
 LEAST_SKIPPED = 3  # boxes that such a value passes over
 FEW = 10  # boxes that need no folding
+WORTH = 0.98  # of its scale is left of a picture for each column: one more is to be worth it
+CANDIDATES = 3  # numbers of columns that are laid out to see which one is best
 
 
 class Spot(NamedTuple):
@@ -32,18 +34,25 @@ class Spot(NamedTuple):
 Spots = Mapping[str, Spot]
 
 
-def in_columns(picture: Picture, places: Spots, room: tuple[float, float], most: float = math.inf) -> Picture:
-    """The picture in as many columns as make its words largest in that room, at most `most` times as large."""
-    best, best_scale = picture, 0.0
+def in_columns(
+    picture: Picture, places: Spots, room: tuple[float, float], most: float = math.inf
+) -> list[Picture]:
+    """The picture in those numbers of columns that promise the largest words in that room, the best one first.
+
+    How large they are is seen once each is laid out: a column may come out wider or narrower than it was in the whole.
+
+    Args:
+        most: how much larger than it comes a picture is drawn at most.
+    """
+    found: dict[int, tuple[float, Picture]] = {}
     for count in range(1, MOST_COLUMNS + 1):
         columns = _columns(picture, places, count)
         width = sum(_extent(column, places, 0) + GAP for column in columns) - GAP
         height = max(_extent(column, places, 1) for column in columns)
-        scale = min(room[0] / width, room[1] / height, most)
-        if scale > best_scale * 1.02:  # a column more is to be worth it
-            best_scale = scale
-            best = picture if len(columns) == 1 else _cut(picture, columns)
-    return best
+        scale = min(room[0] / width, room[1] / height, most) * WORTH ** len(columns)
+        found.setdefault(len(columns), (scale, picture if len(columns) == 1 else _cut(picture, columns)))
+    ranked = sorted(found.values(), key=lambda one: -one[0])
+    return [one for _, one in ranked[:CANDIDATES]]
 
 
 def _extent(boxes: Sequence[str], places: Spots, axis: int) -> float:

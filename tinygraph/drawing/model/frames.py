@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf
-from tinygraph.drawing.model.iterations import LoopName
+from tinygraph.drawing.model.iterations import ConditionName, LoopName
 from tinygraph.drawing.model.labels import shorten
 from tinygraph.drawing.model.layers import class_of
 from tinygraph.drawing.model.levels import Part
@@ -116,6 +116,7 @@ class Frames:
             title = f"{path[-1]}  {found}" if found and found != path[-1] else path[-1]
             group = self._groups[scope] = Frame(self.identifiers.make("g", path), title)
             group.path = dotted(scope)
+            group.title_below = isinstance(scope[-1][0], ConditionName)
             self._group(scope[:-1]).groups.append(group)
         return group
 

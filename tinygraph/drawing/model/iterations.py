@@ -33,6 +33,12 @@ class LoopName(CompositeName):
     __slots__ = ()
 
 
+class ConditionName(LoopName):
+    """The name of the group of what a loop asks before each step: much goes in above, one truth comes out below."""
+
+    __slots__ = ()
+
+
 def _stand_in(name: str, operands: str, words: str) -> Op:
     def forward(*given: object) -> Any:
         return given[-1]
@@ -277,7 +283,7 @@ class _Opening:
     ) -> list[Any]:
         if unfolding.condition is None:
             return []
-        scope = (*scope, (LoopName("while"), 0))
+        scope = (*scope, (ConditionName("while"), 0))
         inside = self._copy(loop, number, unfolding.condition, operands, scope)
         return [now(end, inside) for end in unfolding.condition.graph.outputs]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.indexing import index_text
 from tinygraph.core.modes import Scope
 from tinygraph.core.node import Leaf, Node, is_recorded
 from tinygraph.core.subgraphs import unfolding_of
@@ -92,7 +93,9 @@ def settings_of(node: Node) -> list[tuple[str, str]]:
     defaults = node.op.signature.settings
     given = node.settings.items()
     return [
-        (name, setting_text(v)) for name, v in given if name not in defaults or not _same(v, defaults[name])
+        (name, shorten(index_text(v), 28) if name == "pattern" and isinstance(v, tuple) else setting_text(v))
+        for name, v in given
+        if name not in defaults or not _same(v, defaults[name])
     ]
 
 

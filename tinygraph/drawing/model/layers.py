@@ -10,6 +10,7 @@ import re
 from tinygraph.core.modes import ModuleName, Scope
 
 _BETWEEN = re.compile(r", (?![^(\[]*[)\]])")  # commas outside of brackets
+_NORM = re.compile(r"Norm(\dd)?$")
 _NAMED = re.compile(r"(\w+)=(.*)")
 # What says nothing about the shape of a network, or is seen at the arrows.
 _SILENT = {
@@ -36,6 +37,21 @@ def class_of(scope: Scope) -> str:
     return name.kind if isinstance(name, ModuleName) else ""
 
 
+def is_norm(kind: str) -> bool:
+    """Whether a class of modules normalizes, whatever ops it is made of: with fixed statistics they are elementwise.
+
+    >>> is_norm("BatchNorm2d"), is_norm("LayerNorm"), is_norm("Normal")
+    (True, True, False)
+    """
+    return bool(_NORM.search(kind))
+
+
+def says_sizes(scope: Scope) -> bool:
+    """Whether the innermost group is a layer whose settings tell how large its parameters are."""
+    name = scope[-1][0] if scope else ""
+    return isinstance(name, ModuleName) and bool(name.settings)
+
+
 def settings_words(scope: Scope) -> tuple[str, list[str]]:
     """What tells the innermost group's module from others of its class: its kernel, and the other settings.
 
@@ -46,22 +62,31 @@ def settings_words(scope: Scope) -> tuple[str, list[str]]:
     ('3×3', ['stride 2', '3 → 8'])
     """
     name = scope[-1][0] if scope else ""
-    if not isinstance(name, ModuleName) or not name.settings:
+    return in_words(name.kind, name.settings) if isinstance(name, ModuleName) else ("", [])
+
+
+def in_words(kind: str, said: str) -> tuple[str, list[str]]:
+    """The kernel and the other settings of a module of that class, of which its `repr` says so much.
+
+    >>> in_words("Linear", "in_features=8, out_features=32, bias=True")
+    ('', ['8 → 32'])
+    """
+    if not said:
         return "", []
-    parts = _BETWEEN.split(name.settings)
+    parts = _BETWEEN.split(said)
     named = [found for found in map(_NAMED.fullmatch, parts) if found]
     settings = {found[1]: found[2] for found in named}
     plain = [part for part in parts if not _NAMED.fullmatch(part)]
-    axes = int(name.kind[-2]) if re.search(r"[123]d$", name.kind) else 0
+    axes = int(kind[-2]) if re.search(r"[123]d$", kind) else 0
     kernel = _sizes(settings.pop("kernel_size", ""), axes)
     words = []
     stride = settings.pop("stride", "1")
-    if _one(stride) != "1" and not ("Pool" in name.kind and _sizes(stride, axes) == kernel):
+    if _one(stride) != "1" and not ("Pool" in kind and _sizes(stride, axes) == kernel):
         words.append(f"stride {_one(stride)}")
     ends = plain[:2] or [settings.pop(key, "") for key in ("in_features", "out_features")]
-    if len(ends) == 2 and all(ends) and "Norm" not in name.kind:
+    if len(ends) == 2 and all(ends) and "Norm" not in kind:
         words.append(" → ".join(ends))
-    elif plain and name.kind == "GroupNorm":
+    elif plain and kind == "GroupNorm":
         words.append(f"{plain[0]} groups")
     for key, value in settings.items():
         if key not in _SILENT and _one(value) != _USUAL.get(key) and value not in ("", "None"):

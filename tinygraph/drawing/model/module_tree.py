@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from tinygraph.drawing.model.labels import packed, shape_text, shorten
+from tinygraph.drawing.model.layers import in_words
 from tinygraph.drawing.model.picture import Arrow, Box, Frame, Identifiers, Picture
 from tinygraph.errors import DrawingError
 
@@ -46,9 +46,9 @@ def draw_tree(module: object) -> Picture:
 def _box(name: str, module: Any, parent: str, identifiers: Identifiers) -> Box:
     kind = type(module).__name__
     title = f"{name} {kind}" if name.isdigit() else name  # a number says too little
-    lines = [] if kind in title else [kind]
-    extra = str(module.extra_repr()) if hasattr(module, "extra_repr") else ""
-    lines += [shorten(line) for line in packed(re.split(r", (?=\w+=)", extra) if extra else [], 34)]
+    kernel, settings = in_words(kind, str(module.extra_repr()) if hasattr(module, "extra_repr") else "")
+    first = f"{'' if kind in title else kind} {kernel}".strip()
+    lines = [shorten(line) for line in packed([*([first] if first else []), *settings])]
     own = list(module.named_parameters(recurse=False))
     lines += [f"{shorten(key, 24)} {shape_text(parameter.shape)}" for key, parameter in own]
     total = sum(parameter.size for _, parameter in module.named_parameters())

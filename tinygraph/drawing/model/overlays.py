@@ -17,8 +17,10 @@ from tinygraph.drawing.model.amounts import (
     Known,
     Mark,
     broken,
+    broken_gradients,
     digits_lost,
     first_broken,
+    first_broken_gradient,
     kept_bytes,
     missing,
     norms,
@@ -52,6 +54,7 @@ class Overlay:
         marks: the nodes that stand out, by id.
         tint: the colour of the largest amount, as styles call it.
         asked: whether it runs the graph again, and so is there only where somebody asked for it.
+        beside: the overlay that a picture shows it together with.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Overlay:
     marks: Callable[[Known], Mapping[int, Mark]] | None = None
     tint: str = "heat"
     asked: bool = False
+    beside: str = ""
 
     def asks(self, need: Need) -> bool:
         """Whether it looks at something, needed or not."""
@@ -99,7 +103,12 @@ TABLE = (
     Overlay("gradient_norm", "Gradient norm", norms, NUMBER, "norm", alone="norm {}", needs=("values", "gradients")),
     Overlay(
         "nan", "Not finite", broken, COUNT, words="{} not finite", alone="{} not finite", nothing="all finite",
-        needs=("values",), uses=("gradients",), marks=first_broken,
+        needs=("values",), marks=first_broken,
+    ),
+    Overlay(
+        "gradient_nan", "Gradient not finite", broken_gradients, COUNT, words="{} not finite",
+        alone="{} of its gradient not finite", nothing="gradient finite", needs=("values",), uses=("gradients",),
+        marks=first_broken_gradient, beside="nan",
     ),
     Overlay(
         "zeros", "Zeros", zeros, SHARE, "largest", alone="{} zeros", nothing="no zeros", needs=("values",)
@@ -118,8 +127,8 @@ OVERLAYS = {overlay.name: overlay for overlay in TABLE}
 
 
 def chosen(names: Iterable[str]) -> list[Overlay]:
-    """The overlays among what is to be shown, in the order asked for."""
-    return [OVERLAYS[name] for name in names if name in OVERLAYS]
+    """The overlays among what is to be shown, in the order asked for, each with those that stand beside it."""
+    return list(dict.fromkeys(one for name in names for one in TABLE if name in (one.name, one.beside)))
 
 
 class Heat:
@@ -154,7 +163,12 @@ class Heat:
             if total is not None and not (overlay.nothing and total == 0):
                 text = ", ".join((overlay.text(total), *(mark.words for mark in here if not mark.label)))
                 lines.append((overlay.name.replace("_", " "), text))
-        return (totals[0] if totals else None), (*lines, *below), marked
+        first = self.rows[0][0].name if self.rows else ""
+        behind = [
+            one for one, (row, _) in zip(totals, self.rows, strict=True) if first in (row.name, row.beside)
+        ]
+        known = [one for one in behind if one is not None]
+        return (sum(known) if known else None), (*lines, *below), marked
 
     def notes(self, place: Callable[[Any], str], nodes: Iterable[Node]) -> list[str]:
         """A sentence for each node that stands out.

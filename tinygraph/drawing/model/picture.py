@@ -87,13 +87,14 @@ class Arrow:
 
 @dataclass(slots=True)
 class Frame:
-    """Boxes that belong together, drawn inside a frame; groups nest."""
+    """Boxes that belong together, drawn inside a frame; groups nest. A title stands where few arrows pass."""
 
     id: str
     title: str
     boxes: list[str] = field(default_factory=list)
     groups: list[Frame] = field(default_factory=list)
     path: str = ""
+    title_below: bool = False
 
 
 @dataclass(slots=True)

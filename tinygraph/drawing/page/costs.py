@@ -41,7 +41,7 @@ def overlay_records(known: Known, asked: str | None = None) -> list[PageOverlay]
                 words=overlay.alone,
                 nothing=overlay.nothing,
                 total=overlay.total,
-                needs=list(overlay.needs),
+                needs=[*overlay.needs, *overlay.uses],
                 tint=f"--{overlay.tint}",
                 marks={
                     str(i): ": ".join(filter(None, (marks[id(node)].label, marks[id(node)].words)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
@@ -14,7 +15,7 @@ from tinygraph.core.node import Edge, Leaf, Node, edge_index, edge_node, is_reco
 from tinygraph.drawing.model.assembly import TELLING_KINDS
 from tinygraph.drawing.model.iterations import OpenedLoops
 from tinygraph.drawing.model.labels import constant_text, op_text, shape_text, shorten
-from tinygraph.drawing.model.layers import class_of
+from tinygraph.drawing.model.layers import class_of, is_norm
 from tinygraph.drawing.model.levels import common_scope, is_composite
 from tinygraph.drawing.page.areas import Area
 from tinygraph.drawing.page.lanes import Lanes, gradients_in, sorted_by_lane
@@ -83,7 +84,7 @@ class _Growing:
         self._ends(graph)
         for group in list(self.root.walk()):
             group.kids = [one for kid in group.kids for one in (kid, *self._opposite_of(kid))]
-        self._tidy(self.root)
+        self._tidy(self.root, graph)
 
     # -- boxes of nodes ------------------------------------------------------------------------------------------------
 
@@ -272,14 +273,15 @@ class _Growing:
         kind = "parameter" if isinstance(node, Leaf) and node.requires_grad else node.kind
         return Area(title, kind, shorten(note, 36), node, pictured=id(node) in self.pictured)
 
-    def _tidy(self, root: Area) -> None:
+    def _tidy(self, root: Area, graph: Graph) -> None:
         """Lone groups become one, a group around one op becomes that op, large ones are split; notes are written."""
+        readers = _readers(graph)
         for box in reversed(list(root.walk())):
             box.kids = [_without_shell(kid) for kid in box.kids]
             if not box.kids or box.lane:
                 continue
             count = sum(1 for one in box.walk() if not one.kids and not isinstance(one.node, Leaf))
-            shapes = _out_note(box)
+            shapes = _out_note(box, readers)
             box.note = " · ".join(
                 word for word in (box.note, shapes or f"{count} op{'s' * (count != 1)}") if word
             )
@@ -334,20 +336,36 @@ def _without_shell(box: Area) -> Area:
     return only
 
 
-def _out_note(box: Area) -> str:
-    """The shape of the last op in a group."""
+def _out_note(box: Area, readers: Mapping[int, Collection[int]]) -> str:
+    """The shape of what a group gives: of its last op that somebody reads outside of it, else of its last one."""
     ops = [
         one.node
         for one in box.walk()
         if one.node is not None and not isinstance(one.node, Leaf) and not one.lane
     ]
-    last = max(ops, key=lambda node: node.order, default=None)
-    return shape_text(last.shape) if last is not None else ""
+    inside = {id(node) for node in ops}
+    given = [node for node in ops if not inside.issuperset(readers.get(id(node), ()))]
+    last = max(given or ops, key=lambda node: node.order, default=None)
+    return shape_text(last.output_types[0].shape) if last is not None else ""
+
+
+def _readers(graph: Graph) -> dict[int, list[int]]:
+    """The ids of the forward nodes that read each node, 0 for the graph's results."""
+    found: dict[int, list[int]] = {}
+    for node in graph.nodes:
+        for parent in node.parents() if node.phase == "forward" else ():
+            found.setdefault(id(parent), []).append(id(node))
+    for out in graph.outputs:
+        if is_recorded(out):
+            found.setdefault(id(edge_node(out)), []).append(0)
+    return found
 
 
 def _telling_kind(box: Area) -> str:
     kinds = {kid.kind for kid in box.kids if not kid.lane}
     deep = {kid.kind for kid in box.kids if kid.kids and not kid.lane}
+    if is_norm(box.title) or is_norm(box.note.partition(" · ")[0]):  # by its class
+        return "normalization"
     if deep:
         return "module"
     return next((kind for kind in TELLING_KINDS if kind in kinds), box.kind)

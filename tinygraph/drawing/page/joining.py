@@ -16,8 +16,8 @@ HERE = Path(__file__).parent / "script"
 # In the order in which they are evaluated.
 MODULES = (
     "payload", "tensors", "numbers", "places", "dom", "items", "grids", "sums", "channels", "model", "overlays",
-    "camera", "painting", "controls", "finding", "flows", "steps", "address", "notes", "taking", "panel", "chips",
-    "minimap", "depth", "outline", "looks", "exporting", "help", "iterations", "start",
+    "camera", "painting", "controls", "finding", "flows", "steps", "address", "notes", "renames", "taking", "panel",
+    "chips", "minimap", "depth", "outline", "looks", "exporting", "help", "iterations", "start",
 )  # fmt: skip
 ALONE = "pan_and_zoom"  # the whole script of a page that shows one picture
 REVEAL = """\

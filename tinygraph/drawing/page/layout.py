@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +26,8 @@ MOST_PORTS = 12  # on one side of a border; more share places
 MOST_POINTS = 24  # that stand for ports in one layout
 LARGEST_SCALE, WIDEST, TALLEST = 0.25, 260.0, 200.0  # of an interior seen from outside
 LEAST_WIDTH, LEAST_HEIGHT = 104.0, 48.0
+# Width over height beyond which boxes side by side come in several lines, about what it is then, how many are a crowd.
+WIDE, WRAPPED, CROWD = 4.0, 1.8, 8
 LONGEST_LAYOUT = 5.0  # seconds for one interior
 INNER, UNTANGLING = (
     0.75,
@@ -213,7 +215,36 @@ def by_graphviz(problem: Problem, time_limit: float) -> Draft:
     Raises:
         RenderError: Graphviz is missing, or too slow.
     """
-    return _read_plain(render(_dot(problem), "plain", time_limit=time_limit).decode(), problem)
+    start = time.monotonic()
+    draft = _read_plain(render(_dot(problem), "plain", time_limit=time_limit).decode(), problem)
+    steps = _wrapped(draft, problem)
+    left = time_limit - (time.monotonic() - start)
+    if not steps or left <= 0:
+        return draft
+    try:
+        wrapped = _read_plain(render(_dot(problem, steps), "plain", time_limit=left).decode(), problem)
+    except RenderError:
+        return draft
+    return wrapped if wrapped.width < draft.width else draft
+
+
+def _wrapped(draft: Draft, problem: Problem) -> dict[int, tuple[int, int]]:
+    """Of a draft much wider than high, the boxes side by side in several lines: by row, the ranks below what it reads
+    and above what reads it."""
+    lines: dict[float, list[tuple[float, int]]] = {}
+    for number, row in enumerate(problem.rows):
+        x, y = draft.centres[row[0]]
+        lines.setdefault(round(y), []).append((x, number))
+    crowded = [sorted(line) for line in lines.values() if len(line) >= CROWD]
+    if draft.width < WIDE * draft.height or not crowded:
+        return {}
+    longest = max(map(len, crowded))
+    found = {}
+    for line in crowded:
+        count = math.ceil(math.sqrt(draft.width / (WRAPPED * draft.height)) * len(line) / longest)
+        for place, (_, number) in enumerate(line):
+            found[number] = (1 + place % count, count - place % count)
+    return found
 
 
 def _point(port: int, count: int) -> int:
@@ -234,7 +265,9 @@ def _ends(problem: Problem, link: Link) -> tuple[str, str]:
     )
 
 
-def _dot(problem: Problem) -> str:
+def _dot(problem: Problem, steps: Mapping[int, tuple[int, int]] | None = None) -> str:
+    """The interior for Graphviz; `steps` are the least ranks before and after some rows."""
+    steps = steps or {}
     lines = [
         'digraph { nodesep=0.28 ranksep=0.42 node [shape=box fixedsize=true fontsize=1 label=""] edge [arrowhead=none]'
     ]
@@ -261,7 +294,10 @@ def _dot(problem: Problem) -> str:
                 _side(problem, link.tail, link.tail_port, "o"),
                 _side(problem, link.head, link.head_port, "i"),
             )
-            lines.append(f"{tail}{leaving} -> {head}{arriving}")
+            before = 1 if link.head == BORDER else steps.get(problem.row_of[link.head], (1, 1))[0]
+            after = 1 if link.tail == BORDER else steps.get(problem.row_of[link.tail], (1, 1))[1]
+            apart = f" [minlen={before + after - 1}]" if before + after > 2 else ""
+            lines.append(f"{tail}{leaving} -> {head}{arriving}{apart}")
     return "\n".join([*lines, "}"])
 
 

@@ -79,14 +79,17 @@ def _outputs(graph: Graph) -> list[str]:
         if is_recorded(out) and not isinstance(edge_node(out), Leaf):
             return []
     found = []
-    for i, (name, out) in enumerate(zip(names, graph.outputs, strict=True)):
+    for i in graph.result_order:
+        if i < 0:
+            found.append(_short("{} = {}".format(*plain[~i])))
+            continue
+        name, out = names[i], graph.outputs[i]
         if is_recorded(out):
             port = f".{edge_index(out)}" if len(edge_node(out).output_types) > 1 else ""
             what = f"#{number[id(edge_node(out))]}{port}"
         else:
             what = repr(out) if np.ndim(out) == 0 else str(type_of(out))
         found.append(_short(f"{name or i} = {what}"))
-    found += [_short(f"{name} = {value}") for name, value in plain]
     hidden = len(found) - MAX_OUTPUTS
     return [f"outputs: {', '.join(found[:MAX_OUTPUTS])}{f', and {hidden:,} more' if hidden > 0 else ''}"]
 

@@ -30,7 +30,7 @@ from tinygraph.kernels.images.borders import (
 from tinygraph.kernels.images.direct import Convolution, ImageEpilogue, Weights
 from tinygraph.kernels.images.grouped import Share
 from tinygraph.kernels.images.planes import Planes, lanes_of
-from tinygraph.kernels.lowering import Layouts, Lowering, Run, in_order
+from tinygraph.kernels.lowering import Layouts, Lowering, Prepared, Run, in_order
 from tinygraph.kernels.machine_code import Bound, Private
 from tinygraph.kernels.threads import get_threads
 
@@ -142,7 +142,8 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
 
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, packed.nbytes, kernel.nbytes, padded_bias)
-    return taking_epilogues(Lowering(bind, wanted, sizes, _name(packed)), result, cpu)
+    lowered = Lowering(bind, wanted, sizes, _name(packed), prepared=Prepared(1, (2, 3)))
+    return taking_epilogues(lowered, result, cpu)
 
 
 def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:
@@ -184,7 +185,8 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
 
     wanted = Layouts((given.wanted, None, None)[:count], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, packed.nbytes, kernel_bytes)
-    return taking_epilogues(Lowering(bind, wanted, sizes, f"{_name(packed)}, by input"), result, cpu)
+    name = f"{_name(packed)}, by input"
+    return taking_epilogues(Lowering(bind, wanted, sizes, name, prepared=Prepared(1, (2, 3))), result, cpu)
 
 
 def kernel_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> Lowering:

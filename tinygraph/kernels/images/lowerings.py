@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from tinygraph.core.types import Array, Shape
 from tinygraph.kernels import partial_sums
+from tinygraph.kernels.array_facts import dtype_name
 from tinygraph.kernels.cpu import Cpu
 from tinygraph.kernels.images import direct, group_lowerings, packing, winograd
 from tinygraph.kernels.images.borders import (
@@ -34,7 +35,7 @@ from tinygraph.kernels.images.borders import (
 from tinygraph.kernels.images.direct import Convolution, Deep, Weights
 from tinygraph.kernels.images.planes import Planes
 from tinygraph.kernels.images.winograd import Tiling
-from tinygraph.kernels.lowering import Layouts, Lowering, Run, in_order
+from tinygraph.kernels.lowering import Layouts, Lowering, Prepared, Run, in_order
 from tinygraph.kernels.machine_code import Private
 from tinygraph.kernels.threads import get_threads
 
@@ -57,7 +58,7 @@ def convolution(
     Args:
         outputs: spatial sizes of the result; by default all windows that fit.
     """
-    if len(images) not in (3, 4, 5) or np.dtype(dtype).name not in ("float32", "float64"):
+    if len(images) not in (3, 4, 5) or dtype_name(dtype) not in ("float32", "float64"):
         return None
     if 0 in images or 0 in kernel:
         return None
@@ -78,7 +79,7 @@ def convolution(
         stride=steps[1:],
         padding=(pads[1][0], pads[2][0]),
         dilation=gaps[1:],
-        dtype=np.dtype(dtype).name,
+        dtype=dtype_name(dtype),
         deep=Deep(taps[0], steps[0], pads[0][0], gaps[0]),
         groups=groups,
     )
@@ -137,7 +138,13 @@ def forward(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cpu) -> L
 
     wanted = Layouts((source.wanted, None, None)[:count], (result.wanted,))
     sizes = (source.nbytes, result.nbytes, weights_nbytes(weights, made.dtype), kernel.nbytes, padded_bias)
-    lowered = Lowering(bind, wanted, (*sizes, *_transforms(made, tiling, weights)), _name(tiling))
+    lowered = Lowering(
+        bind,
+        wanted,
+        (*sizes, *_transforms(made, tiling, weights)),
+        _name(tiling),
+        prepared=Prepared(1, (2, 3, 5) if tiling else (2, 3)),
+    )
     return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 
 
@@ -181,7 +188,11 @@ def input_gradient(convolution: Convolution, x: Shape, layouts: Layouts, cpu: Cp
     wanted = Layouts((given.wanted, None, None)[:count], (result.wanted,))
     sizes = (given.nbytes, result.nbytes, weights_nbytes(weights, made.dtype), kernel.nbytes)
     lowered = Lowering(
-        bind, wanted, (*sizes, *_transforms(turned, tiling, weights)), f"{_name(tiling)}, by input"
+        bind,
+        wanted,
+        (*sizes, *_transforms(turned, tiling, weights)),
+        f"{_name(tiling)}, by input",
+        prepared=Prepared(1, (2, 3, 4) if tiling else (2, 3)),
     )
     return taking_epilogues(lowered._replace(notes=_notes(tiling)), result, cpu)
 

@@ -1,7 +1,6 @@
-"""Pooling of images in any layout: window maxima, their positions, and the way back for gradients.
+"""Numbers scattered over images: to the maxima of windows that lie side by side, and to any positions.
 
-Vectors run along the output's columns, or along the channels where those are together in memory. Windows lie inside
-the image: with padding, or a last window that sticks out, there is no kernel and the caller computes otherwise.
+What windows hold, and the way back from windows that overlap, is in `window_tables.py`.
 """
 
 from __future__ import annotations
@@ -13,27 +12,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinygraph.core.types import Array
+from tinygraph.core.types import Array, Shape
 from tinygraph.errors import ShapeError
 from tinygraph.kernels.builder import Function, Offset, Value, splat, width_of
 from tinygraph.kernels.cpu import Cpu, this_cpu
 from tinygraph.kernels.elementwise import emit_program
 from tinygraph.kernels.emission import Code
+from tinygraph.kernels.images.window_tables import strides_of
+from tinygraph.kernels.lowering import Check, Run, in_order
 from tinygraph.kernels.machine_code import Kernel, compile_kernel, kept
 from tinygraph.kernels.program import Program
 
-Run = Callable[[], Any]
 Place = tuple[Offset, Offset, Offset, Offset]  # image, channel, row, column
 
 
 class Windows(NamedTuple):
-    """Windows over images of `height` x `width`; all pairs are vertical and horizontal."""
+    """Windows of one size side by side on images of `height` x `width`, in `rows` and `columns`."""
 
     height: int
     width: int
     size: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
     dtype: str
     rows: int
     columns: int
@@ -48,66 +46,29 @@ class Strides(NamedTuple):
     column: int
 
 
-def windows(
-    x: tuple[int, ...],
-    out: tuple[int, ...],
-    dtype: DTypeLike,
-    *,
-    size: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-) -> Windows | None:
-    """The windows of images (N, C, H, W) or (N, C, W) that make results of shape `out`, or None if not supported.
-
-    Supported are float32 and float64, and windows without padding.
-    """
-    if len(x) not in (3, 4) or np.dtype(dtype).name not in ("float32", "float64") or not math.prod(out):
-        return None
+def side_by_side(x: Shape, out: Shape, dtype: DTypeLike, size: Sequence[int]) -> Windows:
+    """The windows of images (N, C, H, W) or (N, C, W) that make results of shape `out`."""
     flat = (1,) * (4 - len(x))
-    (height, width), (rows, columns) = ((*flat, *shape[2:]) for shape in (x, out))
-    (a, b), (down, right), (dy, dx) = ((*flat, *numbers) for numbers in (size, stride, dilation))
-    if (rows - 1) * down + (a - 1) * dy >= height or (columns - 1) * right + (b - 1) * dx >= width:
-        return None
-    return Windows(height, width, (a, b), (down, right), (dy, dx), np.dtype(dtype).name, rows, columns)
-
-
-def max_pool(made: Windows, x: Array, out: Array) -> Run | None:
-    """A call that writes each window's maximum; nan wins. None for results with strides that vectors do not fit."""
-    return _bound_maxima(made, False, x, out)
-
-
-def max_pool_index(made: Windows, x: Array, out: Array) -> Run | None:
-    """A call that writes, as int64, the flat position in its image of each window's first maximum; nan wins."""
-    return _bound_maxima(made, True, x, out)
-
-
-def _bound_maxima(made: Windows, positions: bool, x: Array, out: Array) -> Run | None:
-    strides, result = _strides(x), _strides(out)
-    if result.channel != 1 and result.column != 1:
-        return None
-    kernel = _maxima(made, positions, out.shape[1], strides, result, this_cpu())
-    return kernel.bind(x, out, span=len(x))
+    (height, width), (rows, columns), (a, b) = ((*flat, *one) for one in (x[2:], out[2:], size))
+    return Windows(height, width, (a, b), np.dtype(dtype).name, rows, columns)
 
 
 def scatter_windows(values: Array, index: Array, out: Array) -> Run:
-    """A call that adds values (N, C, *output) at flat int64 positions of each channel of `out` (N, C, *spatial).
+    """A call that fills `out` (N, C, *spatial) with zeros and adds values (N, C, *output) at flat int64 positions.
 
     The call raises ShapeError if a position is out of range.
     """
-    spatial = (1, 1, *out.shape[2:])[-2:]
-    size = len(values), values.shape[1], *(1, 1, *values.shape[2:])[-2:]
+    spatial = tuple((1, 1, 1, *out.shape[2:])[-3:])
+    size = len(values), values.shape[1], *(1, 1, 1, *values.shape[2:])[-3:]
     strays = np.zeros(1, np.int64)
-    strides = _strides(values), _strides(index), _strides(out)
-    kernel = _scatter(size, spatial, values.dtype.name, *strides, this_cpu())
-    scatter = kernel.bind(values, index, out, strays).run
+    strides = tuple(map(strides_of, (values, index, out)))
+    kernel = _scatter(size, spatial, values.dtype.name, strides, this_cpu())
 
-    def run() -> None:
-        out.fill(0)
-        scatter()
-        if strays[0]:
-            raise ShapeError(f"{strays[0]} positions of the index are not from 0 to {math.prod(spatial) - 1}")
+    def complain() -> None:
+        outside = np.count_nonzero((index < 0) | (index >= math.prod(spatial)))
+        raise ShapeError(f"{outside} positions of the index are not from 0 to {math.prod(spatial) - 1}")
 
-    return run
+    return in_order(kernel.bind(values, index, out, strays), Check(strays, complain))
 
 
 def scatter_to_maxima(
@@ -133,70 +94,6 @@ def scatter_to_maxima(
 def _strides(array: Array) -> Strides:
     image, channel, *spatial = (stride // array.dtype.itemsize for stride in array.strides)
     return Strides(image, channel, *(0, *spatial)[-2:])
-
-
-@kept
-def _maxima(made: Windows, positions: bool, channels: int, x: Strides, out: Strides, cpu: Cpu) -> Kernel:
-    lanes = cpu.lanes(made.dtype)
-    along = out.channel == 1 and (channels >= lanes or out.column != 1)  # vectors run along the channels
-    size = channels if along else made.columns
-    outer = (made.rows, made.columns) if along else (channels, made.rows)
-    whole = size // lanes * lanes
-
-    def write(code: Function) -> None:
-        def image(n: Offset) -> None:
-            source = code.at(code.pointers["x"], code.offset((n, x.image)), made.dtype)
-            result = code.at(
-                code.pointers["out"], code.offset((n, out.image)), "int64" if positions else made.dtype
-            )
-
-            def windows(indices: list[Offset], _: list[Value]) -> None:
-                def vector(i: Offset, width: int) -> None:
-                    c, y, column = (i, *indices) if along else (*indices, i)
-                    best, where = _first_maximum(code, made, source, x, (c, y, column), along, width)
-                    place = code.offset((c, out.channel), (y, out.row), (column, out.column))
-                    code.store(where if positions else best, result, place)
-
-                code.loop(0, whole, lanes, lambda i, _: vector(i, lanes))
-                if whole < size:
-                    vector(whole, size - whole)
-
-            code.nest(outer, windows)
-
-        code.units(image)
-
-    name = "max pool index" if positions else "max pool"
-    return compile_kernel(name, ["x", "out"], write, splits=1, distinct=True, cpu=cpu)
-
-
-def _first_maximum(
-    code: Function,
-    made: Windows,
-    source: Value,
-    strides: Strides,
-    window: tuple[Offset, Offset, Offset],
-    along: bool,
-    width: int,
-) -> tuple[Value, Value]:
-    """The maxima of neighbouring windows, in channels or in columns, and their flat positions."""
-    c, y, column = window
-    (down, right), (dy, dx) = made.stride, made.dilation
-    first = code.offset((c, strides.channel), (y, down * strides.row), (column, right * strides.column))
-    step = strides.channel if along else right * strides.column
-    corners = code.ramp(code.offset((y, down * made.width), (column, right)), 0 if along else right, width)
-    best = where = None
-    for i in range(made.size[0]):
-        for j in range(made.size[1]):
-            offset = code.offset(first, i * dy * strides.row + j * dx * strides.column)
-            value = code.load_strided(source, offset, step, made.dtype, width)
-            place = code.ir.add(corners, splat(i * dy * made.width + j * dx, "int64", width))
-            if best is None:
-                best, where = value, place
-                continue
-            # larger, or the first nan
-            wins = code.ir.and_(code.ir.not_(code.compare("<=", value, best)), code.compare("==", best, best))
-            best, where = code.select(wins, value, best), code.select(wins, place, where)
-    return best, where
 
 
 @kept
@@ -280,42 +177,51 @@ def _first_of(code: Code, seen: Sequence[Value]) -> list[Value]:
 
 @kept
 def _scatter(
-    size: tuple[int, int, int, int],
-    spatial: tuple[int, int],
+    size: tuple[int, ...],
+    spatial: tuple[int, ...],
     dtype: str,
-    values: Strides,
-    index: Strides,
-    out: Strides,
+    strides: tuple[tuple[int, ...], ...],
     cpu: Cpu,
 ) -> Kernel:
+    values, index, out = strides
     # single elements, in the order in which the index lies in memory
-    order = sorted(range(4), key=lambda axis: -index[axis])
+    order = sorted(range(5), key=lambda axis: -index[axis])
+    sizes = (*size[:2], *spatial)
+    cleared = sorted(range(5), key=lambda axis: -out[axis])
 
     def write(code: Function) -> None:
         pointers = code.pointers
         zero = splat(0, "int64", 1)
 
+        def clear(indices: list[Offset], _: list[Value]) -> None:
+            at = code.offset(*((i, out[axis]) for i, axis in zip(indices, cleared, strict=False)))
+            last = cleared[-1]
+            if out[last] == 1:
+                code.clear(pointers["out"], at, sizes[last], dtype)
+                return
+            code.loop(
+                0,
+                sizes[last],
+                1,
+                lambda i, _: code.store(splat(0, dtype, 1), pointers["out"], code.offset(at, (i, out[last]))),
+            )
+
         def one(indices: list[Offset], strays: list[Value]) -> list[Value]:
-            at = [indices[order.index(axis)] for axis in range(4)]
+            at = [indices[order.index(axis)] for axis in range(5)]
             place, value = (
                 code.load(pointers[name], code.offset(*zip(at, strides, strict=True)), kind)
                 for name, strides, kind in (("index", index, "int64"), ("values", values, dtype))
             )
             inside = code.ir.icmp_unsigned("<", place, splat(math.prod(spatial), "int64", 1))
-            row, column = code.divide_index(code.select(inside, place, zero), spatial[1])
-            target_place = code.offset(
-                (at[0], out.image), (at[1], out.channel), (row, out.row), (column, out.column)
-            )
+            plane, column = code.divide_index(code.select(inside, place, zero), spatial[2])
+            depth, row = code.divide_index(plane, spatial[1])
+            target = code.offset(*zip((*at[:2], depth, row, column), out, strict=True))
             value = code.select(inside, value, splat(0, dtype, 1))
-            code.store(
-                code.add(code.load(pointers["out"], target_place, dtype), value),
-                pointers["out"],
-                target_place,
-            )
+            code.store(code.add(code.load(pointers["out"], target, dtype), value), pointers["out"], target)
             return [code.ir.add(strays[0], code.select(inside, zero, splat(1, "int64", 1)))]
 
-        start = [zero]
-        (total,) = code.nest([size[axis] for axis in order], one, start) if math.prod(spatial) else start
+        code.nest([sizes[axis] for axis in cleared[:-1]], clear)
+        (total,) = code.nest([size[axis] for axis in order], one, [zero])
         code.store(total, pointers["strays"])
 
     names = ["values", "index", "out", "strays"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
 
 MODES = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}  # how many spatial dimensions each is for
+KERNELS = {"bilinear": "linear", "trilinear": "linear", "bicubic": "cubic"}  # what each is along one of them
 
 
 def interpolate(
@@ -54,47 +54,22 @@ def interpolate(
         raise SettingError(f"interpolate: mode={mode!r} must be one of {known}")
     if align_corners is not None and mode not in MODES:
         raise SettingError(f"interpolate: align_corners goes with {', '.join(MODES)}, not {mode!r}")
-    scales: list[float | None] = [None] * len(spatial)
-    if size is not None:
-        wanted: Any = size
-        sizes: list[int] = list(wanted) if isinstance(wanted, tuple | list) else [wanted] * len(spatial)
-    else:
-        given: Any = scale_factor
-        factors: list[float] = list(given) if isinstance(given, tuple | list) else [given] * len(spatial)
-        sizes = [floor(n * factor) for n, factor in zip(spatial, factors, strict=True)]
-        if not recompute_scale_factor:
-            scales = [1 / factor for factor in factors]
+    size_of = _each(size, len(spatial))
+    factors = _each(scale_factor, len(spatial))
+    if recompute_scale_factor or (mode == "area" and size is None):
+        size_of = [floor(n * factor) for n, factor in zip(spatial, factors, strict=True)]
+        factors = [None] * len(spatial)
     if mode == "area":
-        return ops.adaptive_average_pool(input, size=tuple(sizes))
-    for axis, (new, scale) in enumerate(zip(sizes, scales, strict=True), start=2):
-        input = _along(input, axis, int(new), scale, mode, bool(align_corners))
+        return ops.adaptive_average_pool(input, size=tuple(size_of))
+    settings = {"mode": KERNELS.get(mode, mode), "align_corners": bool(align_corners)}
+    for axis, (new, factor) in enumerate(zip(size_of, factors, strict=True), start=2):
+        input = ops.resample(input, size=new, axis=axis, factor=factor, **settings)
     return input
 
 
-def _along(x: Numeric, axis: int, new: int, scale: float | None, mode: str, corners: bool) -> Any:
-    """Resample one axis."""
-    old = x.shape[axis]
-    step = old / new if scale is None else scale
-    places = np.arange(new)
-    if mode.startswith("nearest"):
-        exact = 0.5 if mode == "nearest-exact" else 0.0
-        where = np.clip(np.floor((places + exact) * step).astype(np.intp), 0, old - 1)
-        return ops.take(x, where, axis=axis)
-    if corners:
-        centres = places * ((old - 1) / (new - 1) if new > 1 else 0.0)
-    else:
-        centres = (places + 0.5) * step - 0.5
-        if mode != "bicubic":
-            centres = np.maximum(centres, 0)
-    before = np.floor(centres).astype(np.intp)
-    share = (centres - before).astype(x.dtype)
-    factors = _cubic(share) if mode == "bicubic" else {0: 1 - share, 1: share}
-    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-    parts = [
-        ops.take(x, np.clip(before + offset, 0, old - 1), axis=axis) * factor.reshape(shape)
-        for offset, factor in factors.items()
-    ]
-    return reduce(ops.add, parts)
+def _each(given: Any, count: int) -> list[Any]:
+    """A setting for each spatial dimension."""
+    return list(given) if isinstance(given, tuple | list) else [given] * count
 
 
 def _cubic(t: Numeric, a: float = -0.75) -> dict[int, Any]:

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import along, axis_of, detached, floating, form, known, operand, refuse, value
+from tinygraph.numpy.layouts import laid_out_like
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -72,7 +73,7 @@ def _slope(f: Any, spacing: object, axis: int, edge_order: int) -> Any:
         a, b = step(previous), step(last)
         right = at(last) * ((2 * b + a) / (b * (a + b))) - at(previous) * ((a + b) / (a * b))
         right = right + at(slice(-3, -2)) * (b / (a * (a + b)))
-    return np.concatenate([left, inside, right], axis=axis).astype(f.dtype)
+    return laid_out_like(f, np.concatenate([left, inside, right], axis=axis).astype(f.dtype))
 
 
 @form(np.trapezoid)
@@ -99,6 +100,8 @@ def interp(x: Numeric, xp: Any, fp: Any, left: Any = None, right: Any = None, pe
         xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
         fp = np.concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
+    if x.size == xp.size == fp.size == 0:
+        return np.copy(x)  # since NumPy 2.5; before, it was an error
     if xp.ndim != 1 or xp.shape != fp.shape or xp.size == 0:
         raise ValueError("xp and fp must be one-dimensional, of one length, and not empty")
     below, above = np.less(x, xp[0]), np.greater(x, xp[-1])

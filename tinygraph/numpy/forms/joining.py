@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.numpy.form import along, axis_of, form, operand, refuse
+from tinygraph.numpy.layouts import in_order_of
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric
@@ -56,7 +57,8 @@ def column_stack(tup: Any) -> Any:
 def block(arrays: object) -> Any:
     depth = _depth(arrays)
     rank = max(depth, _rank(arrays))
-    return _joined(arrays, depth, rank)
+    joined = _joined(arrays, depth, rank)
+    return joined if depth else joined.copy()
 
 
 def _depth(arrays: object) -> int:
@@ -108,7 +110,7 @@ def insert(arr: Numeric, obj: Any, values: Any, axis: int | None = None) -> Any:
         order = np.insert(np.arange(size), obj, size + np.arange(count))
     shape = tuple(count if i == at else n for i, n in enumerate(arr.shape))
     new = np.broadcast_to(values.astype(arr.dtype), shape)
-    return np.concatenate([arr, new], axis=at)[along(at, order)]
+    return in_order_of(arr, np.concatenate([arr, new], axis=at)[along(at, order)])
 
 
 @form(np.delete)
@@ -117,7 +119,9 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
     if axis is None:
         arr, axis = arr.reshape(-1), 0
     at = axis_of(axis, arr.ndim)
-    return arr[along(at, np.delete(np.arange(arr.shape[at]), obj))]
+    found = arr[along(at, np.delete(np.arange(arr.shape[at]), obj))]
+    single = isinstance(obj, slice) or np.ndim(obj) == 0
+    return in_order_of(arr, found) if single else found  # else NumPy's is made by a mask, as this one
 
 
 @form(np.ediff1d)

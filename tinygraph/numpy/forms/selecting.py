@@ -9,6 +9,7 @@ import numpy as np
 
 from tinygraph.numpy.constants import constant
 from tinygraph.numpy.form import FORMS, axis_of, form, grouped, operand, refuse, value
+from tinygraph.numpy.layouts import in_rows, laid_out_like
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -66,7 +67,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     found = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         found = np.where(operand(condition), choice, found)
-    return found
+    return in_rows(found)
 
 
 @form(np.piecewise, calls_back=True)
@@ -91,7 +92,7 @@ def piecewise(x: Numeric, condlist: Any, funclist: Any, *args: Any, **kw: Any) -
         elif np.any(mask):
             # each function sees its own elements alone, as in NumPy
             found = _placed(found, mask, function(x[mask], *args, **kw), x.dtype)
-    return found
+    return laid_out_like(x, found)
 
 
 def _placed(found: Any, mask: Numeric, part: Any, dtype: Any) -> Any:
@@ -110,7 +111,7 @@ def partition(
 ) -> Any:
     refuse(np.partition, "it is for records", order=order)
     x, at = (operand(a).reshape(-1), 0) if axis is None else (operand(a), axis)
-    return np.take_along_axis(x, np.argpartition(x, kth, axis=at), at)
+    return laid_out_like(x, np.take_along_axis(x, np.argpartition(x, kth, axis=at), at))
 
 
 @form(np.sort_complex)

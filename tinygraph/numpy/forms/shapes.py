@@ -93,7 +93,7 @@ def meshgrid(*xi: object, copy: bool = True, sparse: bool = False, indexing: str
         grids = [np.swapaxes(grid, 0, 1) for grid in grids]
     if not sparse:
         grids = list(FORMS[np.broadcast_arrays](*grids))
-    return tuple(np.copy(grid) if copy else grid for grid in grids)
+    return tuple(grid.copy() if copy else grid for grid in grids)
 
 
 @form(np.resize)
@@ -107,7 +107,7 @@ def resize(a: Numeric, new_shape: Any) -> Any:
 
 @form(np.astype)
 def astype(x: Numeric, dtype: DTypeLike, /, *, copy: bool = True, device: object = None) -> Any:
-    return x.astype(dtype)
+    return x.astype(dtype, copy=copy)
 
 
 @form(np.around)

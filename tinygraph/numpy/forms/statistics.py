@@ -22,6 +22,7 @@ from tinygraph.numpy.form import (
     refuse,
     value,
 )
+from tinygraph.numpy.layouts import in_rows
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric
@@ -84,6 +85,12 @@ def quantile(
     *,
     weights: object = None,
 ) -> Any:
+    return in_rows(_quantile(a, q, axis, out, method, keepdims, weights))
+
+
+def _quantile(
+    a: Numeric, q: object, axis: Axis, out: object, method: str, keepdims: bool, weights: object = None
+) -> Any:
     """Elements in ascending order, and between two of them a line: where, the quantiles of 0, 1, 2 ... tell."""
     refuse(np.quantile, _UNIT, out=out)
     if weights is not None:
@@ -130,7 +137,7 @@ def _share(q: object) -> Any:
 def median(
     a: Numeric, axis: Axis = None, out: object = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Any:
-    return quantile(_never_empty(floating(a), axis), 0.5, axis, out, overwrite_input, "linear", keepdims)
+    return _quantile(_never_empty(floating(a), axis), 0.5, axis, out, "linear", keepdims)
 
 
 @form(np.nanquantile)

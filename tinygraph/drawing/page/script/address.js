@@ -11,13 +11,14 @@ import * as camera from "./camera.js";
 import * as painting from "./painting.js";
 import * as controls from "./controls.js";
 import * as notes from "./notes.js";
+import * as renames from "./renames.js";
 
 function stateLink() {
   const {anchor, k, tx, ty} = eye, {w, h} = viewport(), short = v => +v.toPrecision(7);
   const parts = [`at=${anchor.path.join(".")}`, `see=${[(w / 2 - tx) / k, (h / 2 - ty) / k, w / k].map(short).join(",")}`];
   if (controls.selected) parts.push(`on=${controls.selected.path.join(".")}`);
   if (overlays.overlaid) parts.push(`show=${overlays.overlaid.name}`);
-  parts.push(...notes.inLink());
+  parts.push(...notes.inLink(), ...renames.inLink());
   return `#${parts.join("&")}`;
 }
 
@@ -47,6 +48,7 @@ function show(link) {
   const path = text => (text ?? "").split(".").filter(Boolean).map(Number);
   setOverlay(parts.show);
   notes.fromLink(parts.notes);
+  renames.fromLink(parts.names);
   const [x, y, width] = (parts.see ?? "").split(",").map(Number);
   if (![x, y, width].every(Number.isFinite) || width <= 0) {
     if (!parts.on) return false;

@@ -39,6 +39,8 @@ export function placeChips() {
   crumbs();
 }
 
+export function forgetTrail() { trailOf = null; }
+
 function crumbs() {
   showLegend(eye.anchor);
   if (trailOf === eye.anchor) return;

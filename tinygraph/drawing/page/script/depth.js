@@ -20,6 +20,9 @@ export function wantsOpen(item, pixels, open) {
   return pixels > Math.max(w, h) * (open ? 0.6 : 0.75); // somebody went in
 }
 
+/** How many levels below the outermost were asked to be open. */
+export function chosen() { return level ?? 0; }
+
 function choose(value) {
   chooser.value = value;
   level = value === "" ? null : value === "all" ? ALL : Number(value);

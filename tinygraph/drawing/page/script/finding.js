@@ -19,6 +19,8 @@ export function* boxes(record, path = []) {
   for (let i = 0; i < (record.kids?.length ?? 0); i++) yield* boxes(record.kids[i], [...path, i]);
 }
 
+export function forgetIndex() { index = null; }
+
 function find(words) {
   index ??= [...boxes(DATA.root)].slice(1).map(([record, path]) =>
     ({record, path, text: [way(path), record.title, record.op, record.name, record.note, record.kind].filter(Boolean).join(" ").toLowerCase()}));

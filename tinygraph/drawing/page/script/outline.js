@@ -22,6 +22,14 @@ export function treeItem(item, level) {
   return row;
 }
 
+/** After a new name. @param {Item} item */
+export function retitle(item) {
+  const row = treeRows.get(item);
+  if (!row) return;
+  row.querySelector(".row > span").textContent = item.title;
+  row.setAttribute("aria-label", inWords(item));
+}
+
 export function expand(row, yes = true) {
   const item = itemOfRow.get(row);
   if (!item.opens || (row.getAttribute("aria-expanded") === "true") === yes) return;

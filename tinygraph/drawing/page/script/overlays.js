@@ -56,11 +56,15 @@ export function wordsOf(one, amount) {
   return amount === 0 && one.nothing ? one.nothing : one.words.replace("{}", () => amountText(DATA.units[one.unit], amount));
 }
 
+/** What stands before the amount of a group that is its largest box's, not all of them together.
+ * @param {PageBox} record @param {PageOverlay} one */
+export function upTo(record, one) { return one.total === "largest" && record.kids && amountOf(record, one) ? "up to " : ""; }
+
 /** The line of a box under the overlay that is on; null where it says nothing of the box.
  * @param {PageBox} record */
 export function overlayLine(record) {
   const amount = record && overlaid ? amountNow(record, overlaid) : null;
-  return amount === null ? null : wordsOf(overlaid, amount) + markText(record, overlaid);
+  return amount === null ? null : upTo(record, overlaid) + wordsOf(overlaid, amount) + markText(record, overlaid);
 }
 
 /** Why an op stands out, where it does.

@@ -7,11 +7,12 @@ import {element, tag} from "./dom.js";
 import {Cell, Grid} from "./grids.js";
 import {Couple, Reach} from "./sums.js";
 import {ROOT} from "./model.js";
-import {amountNow, amountOf, markText, wordsOf} from "./overlays.js";
+import {amountNow, amountOf, markText, upTo, wordsOf} from "./overlays.js";
 import {goTo, say} from "./controls.js";
 import {boxes} from "./finding.js";
 import {neighbours, tensorsAlong} from "./flows.js";
 import {aboutNote} from "./notes.js";
+import {aboutName} from "./renames.js";
 import {aboutTaking} from "./taking.js";
 import {hasGradient, hasRun, ownerOf} from "./steps.js";
 
@@ -46,7 +47,7 @@ export function showPanel(item) {
   if (item instanceof Grid) parts.push(...aboutPlane(item));
   if (record?.op && DATA.ops[record.op].card) parts.push(tag("h3", {}, "Conformance card"), rows(DATA.ops[record.op].card));
   if (item instanceof Couple) parts.push(...item.found.map(one => tag("p", {}, `${one.label} = ${number(one.value)}`)));
-  if (record) parts.push(...aboutTaking(item), ...aboutNote(item));
+  if (record) parts.push(...aboutTaking(item), ...aboutName(item), ...aboutNote(item));
   about.replaceChildren(...parts);
 }
 
@@ -143,7 +144,7 @@ function aboutCosts(record) {
     if (amount === null) continue;
     const adds = record !== ROOT.record && amount > 0 && whole > 0 && one.total === "sum";
     const share = adds ? 100 * amount / whole : null, words = share < 0.1 ? "< 0.1" : share && number(share, 2);
-    pairs.push([one.title, wordsOf(one, amount) + markText(record, one) + (adds ? ` · ${words} %` : "")]);
+    pairs.push([one.title, upTo(record, one) + wordsOf(one, amount) + markText(record, one) + (adds ? ` · ${words} %` : "")]);
   }
   return pairs.length ? [tag("h3", {}, "Costs"), rows(pairs)] : [];
 }

@@ -1,21 +1,28 @@
-// Stepping through the program one op at a time, forward and then backward, with the numbers appearing.
+// Stepping through the program, forward and then backward, with the numbers appearing: box by box of the level that is
+// seen, or op by op.
 
 import {DATA} from "./payload.js";
 import {product} from "./tensors.js";
 import {number} from "./numbers.js";
 import {stage} from "./dom.js";
 import {ROOT} from "./model.js";
-import {fly, rectangle, reduced, viewport} from "./camera.js";
+import {eye, fly, rectangle, reduced, viewport} from "./camera.js";
 import {built, repaint} from "./painting.js";
 import {KEYS, say, select} from "./controls.js";
 import {boxes, itemOf} from "./finding.js";
 import * as overlays from "./overlays.js";
+import * as camera from "./camera.js";
+import * as depth from "./depth.js";
 import * as controls from "./controls.js";
 import * as panel from "./panel.js";
 
 /** @typedef {import("./schema").PageBox} PageBox */
 
-export const walker = {steps: null, at: 0, marks: new Map(), timer: 0};
+const OPS = 99, PAUSE = 450, QUIET = 700; // deeper than any box; milliseconds between steps, and where nothing is to move
+
+// every: all ops in their order; steps: those of a level, each with the ops that it stands for.
+export const walker = {every: null, steps: null, at: 0, level: 0, marks: new Map(), timer: 0};
+const chooser = /** @type {HTMLSelectElement} */ (document.getElementById("walk-level"));
 const walkBar = document.getElementById("walk"), walkWords = document.getElementById("walk-words");
 const until = /** @type {HTMLInputElement} */ (document.getElementById("walk-until"));
 
@@ -25,6 +32,28 @@ function stepsOf() {
     .map(([record, path]) => ({record, path, number: record.values[0], backward: false, name: nameOf(record, path)}));
   const back = ops.filter(step => step.record.gradient >= 0).reverse().map(step => ({...step, number: step.record.gradient, backward: true}));
   return [...ops, ...back];
+}
+
+/** The level that is seen: of the boxes in what fills the view, or in what was chosen to be open. */
+function levelSeen() { return chooser.value === "ops" ? OPS : Math.max(eye.anchor.path.length, depth.chosen()) + 1; }
+
+/** The steps of a level: ops that follow one another in the same box are one, done when the last of them is.
+ * @param {number} level */
+function setLevel(level) {
+  if (walker.steps && level === walker.level) return;
+  const last = walker.steps?.[walker.at].ops.at(-1), steps = [];
+  for (const one of walker.every) {
+    const path = one.path.slice(0, level), before = steps.at(-1);
+    if (before && before.backward === one.backward && String(before.path) === String(path)) {
+      before.ops.push(one);
+      before.record = one.record;
+      continue;
+    }
+    const inner = path.length < one.path.length, box = path.reduce((record, i) => record.kids[i], DATA.root);
+    steps.push({...one, path, ops: [one],
+      ...(inner ? {name: nameOf(box, path), number: one.backward ? -1 : box.values?.[0] ?? -1} : {})});
+  }
+  Object.assign(walker, {steps, level, at: last ? Math.max(0, steps.findIndex(step => step.ops.includes(last))) : 0});
 }
 
 // An op's title, after that of what it is the derivative of where several ops are.
@@ -41,10 +70,10 @@ function normOf(step) {
 // A condition to stop at: an op's name, "nan", or "norm > 1000".
 function condition(text) {
   const norm = text.match(/^\s*norm\s*([<>])\s*([\d.e+-]+)\s*$/i);
-  if (norm) return step => norm[1] === ">" ? normOf(step) > Number(norm[2]) : normOf(step) < Number(norm[2]);
-  if (text.trim().toLowerCase() === "nan") return step => DATA.values[step.number]?.broken > 0;
+  if (norm) return step => step.ops.some(one => norm[1] === ">" ? normOf(one) > Number(norm[2]) : normOf(one) < Number(norm[2]));
+  if (text.trim().toLowerCase() === "nan") return step => step.ops.some(one => DATA.values[one.number]?.broken > 0);
   const words = text.trim().toLowerCase();
-  return step => words && (step.record.op === words || step.name.toLowerCase().includes(words));
+  return step => words && [step, ...step.ops].some(one => one.record.op === words || one.name.toLowerCase().includes(words));
 }
 
 function walkTo(at) {
@@ -99,7 +128,7 @@ export function hasRun(record) {
 export function hasGradient(record) {
   const step = walker.steps?.[walker.at];
   if (!step) return true;
-  walker.reads ??= readsOf(walker.steps);
+  walker.reads ??= readsOf(walker.every);
   const first = record.kids || record.op ? spanOf(record)[0] : walker.reads.get(record.values?.[0]) ?? Infinity;
   return step.backward && first >= step.record.node;
 }
@@ -132,11 +161,12 @@ function spanOf(root) {
 
 function walkOn(way) {
   stopRunning();
+  if (!eye.on && !camera.flight) setLevel(levelSeen()); // somebody went elsewhere
   walkTo(walker.at + way);
 }
 
 function stopRunning() {
-  clearInterval(walker.timer);
+  clearTimeout(walker.timer);
   walker.timer = 0;
   document.getElementById("walk-run").setAttribute("aria-pressed", "false");
 }
@@ -145,21 +175,25 @@ function run() {
   if (walker.timer) return stopRunning();
   const wanted = condition(until.value);
   document.getElementById("walk-run").setAttribute("aria-pressed", "true");
-  walker.timer = setInterval(() => {
+  walker.timer = setTimeout(function on() {
     if (walker.at >= walker.steps.length - 1) return stopRunning();
-    walkTo(walker.at + 1);
-    if (wanted(walker.steps[walker.at])) {
-      stopRunning();
-      say(`stopped at ${walker.steps[walker.at].name}`);
+    if (!camera.flight) { // else it is not there yet
+      walkTo(walker.at + 1);
+      if (wanted(walker.steps[walker.at])) {
+        stopRunning();
+        return say(`stopped at ${walker.steps[walker.at].name}`);
+      }
     }
-  }, reduced() ? 700 : 450);
+    walker.timer = setTimeout(on, camera.flight ? PAUSE / 4 : reduced() ? QUIET : PAUSE);
+  }, PAUSE / 4);
 }
 
 function toggleWalk() {
   const on = !walker.steps;
   stopRunning();
-  walker.steps = on ? stepsOf() : null;
-  if (on && !walker.steps.length) walker.steps = null;
+  walker.every = on ? stepsOf() : null;
+  walker.steps = null;
+  if (on && walker.every.length) setLevel(levelSeen());
   walkBar.hidden = !walker.steps;
   document.getElementById("step").setAttribute("aria-pressed", String(!!walker.steps));
   if (walker.steps) return walkTo(0);
@@ -171,6 +205,7 @@ document.getElementById("step").addEventListener("click", toggleWalk);
 document.getElementById("walk-back").addEventListener("click", () => walkOn(-1));
 document.getElementById("walk-on").addEventListener("click", () => walkOn(1));
 document.getElementById("walk-run").addEventListener("click", run);
+chooser.addEventListener("change", () => { setLevel(levelSeen()); walkTo(walker.at); });
 until.addEventListener("keydown", event => {
   if (event.key === "Enter") run();
   if (event.key === "Escape") stage.focus();

@@ -4,6 +4,7 @@ import {tensorOf} from "./tensors.js";
 import {tag} from "./dom.js";
 import {say} from "./controls.js";
 import * as exporting from "./exporting.js";
+import * as renames from "./renames.js";
 
 /** @typedef {import("./items.js").Item} Item */
 
@@ -32,11 +33,11 @@ export function pathOf(item) {
 
 /** @param {Item} item */
 export function aboutTaking(item) {
-  const name = item.record?.name || item.title;
-  const call = `tg.draw(model, inputs=x, focus=${JSON.stringify(name.replace(/ · call \d+$/, ""))})`;
+  const name = item.record ? item.record.name || renames.ownTitle(item.record) : item.title;
+  const call = `tg.draw(model, inputs=x, focus=${JSON.stringify(name.replace(/ · call \d+$/, ""))}${renames.asArgument()})`;
   const texts = {name, path: pathOf(item) || name, link: location.href, call};
   const parts = Object.entries(texts).map(([what, text]) => {
-    const button = tag("button", {type: "button", title: text.length > 80 ? "" : text}, what);
+    const button = tag("button", {type: "button", title: text.length > 300 ? "" : text}, what);
     button.addEventListener("click", () => copy(text, what));
     return button;
   });

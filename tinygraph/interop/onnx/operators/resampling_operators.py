@@ -63,9 +63,10 @@ def _resized(
     call: Call, x: Operand, factors: Operand, target: Operand, region: Operand, mode: str, nearest: str
 ) -> Any:
     """One axis after another, each by a constant matrix, or by picking."""
-    sizes = shape(x)
+    sizes, scaled = shape(x), target is None
     if target is None:
-        factors = np.asarray(factors, np.float64)
+        # as the decimals that were meant: 0.7 of 10 elements are 7, which its float32, 0.69999999, is short of
+        factors = np.array([float(str(one)) for one in np.asarray(factors, np.float32)])
         spans = np.ones(len(sizes)) if region is None else region[1] - region[0]
         target = [
             math.floor(size * span * factor) for size, span, factor in zip(sizes, spans, factors, strict=True)
@@ -78,6 +79,10 @@ def _resized(
     for axis, (size, new, factor) in enumerate(zip(sizes, target, factors, strict=True)):
         if size == new and factor == 1 and region is None:
             continue
+        how = _as_op(call, x, mode, nearest, size, int(new), float(factor), scaled)
+        if how is not None:
+            x = ops.resample(x, axis=axis, **how)
+            continue
         at = _places(mode, size, new, float(factor), None if region is None else region[:, axis])
         if outside is not None:
             beyond = (at < 0) | (at > size - 1)
@@ -86,6 +91,29 @@ def _resized(
     if outside is not None and outside.any():
         x = np.where(outside, dtype(x).type(call.get("extrapolation_value", 0.0)), x)
     return x
+
+
+# Places and rounding of elements that are picked, and what `resample` calls it.
+PICKED = {("asymmetric", "floor"): "nearest", ("half_pixel", "round_prefer_ceil"): "nearest-exact"}
+
+
+def _as_op(
+    call: Call, x: Operand, places: str, nearest: str, size: int, new: int, factor: float, scaled: bool
+) -> dict[str, Any] | None:
+    """The settings of `resample` that read the same places of an axis in the same way; None if there are none."""
+    mode = call.get("mode", "nearest")
+    extent: dict[str, Any] = {"size": new} if factor == new / size and not scaled else {"factor": factor}
+    if mode == "nearest":
+        picked = PICKED.get((places, nearest))
+        return None if picked is None else {"mode": picked, **extent}
+    if call.get("antialias", 0) or call.get("exclude_outside", 0) or dtype(x).kind != "f":
+        return None
+    if mode == "cubic" and call.get("cubic_coeff_a", -0.75) != -0.75:
+        return None
+    aligned = places == "align_corners" and new == size * factor
+    if mode not in ("linear", "cubic") or not (places == "half_pixel" or aligned):
+        return None
+    return {"mode": mode, "align_corners": aligned, **extent}
 
 
 def _kept_ratio(call: Call, sizes: Operand, target: Operand, factors: Operand) -> tuple[Any, Any]:

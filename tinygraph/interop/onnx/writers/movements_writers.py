@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,26 @@ def refuse_masks(node: Node, first: int) -> None:
     """Raise where an index is a mask, whose result has a shape that depends on values."""
     if any(dtype_at(node, i).kind == "b" for i in range(first, len(node.inputs))):
         raise FileFormatError("an index by a mask has no form in ONNX here")
+
+
+@form
+def _resample(w: Writing, node: Node, x: Entry) -> Any:
+    settings, rank = settings_of(node), len(shape_at(node, 0))
+    axis, mode, factor = settings["axis"] % rank, settings["mode"], settings["factor"]
+    places = "align_corners" if settings["align_corners"] else "half_pixel"
+    how: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": places}
+    if mode.startswith("nearest"):
+        exact = mode == "nearest-exact"
+        how |= {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "half_pixel" if exact else "asymmetric",
+            "nearest_mode": "round_prefer_ceil" if exact else "floor",
+        }
+    old, new = shape_at(node, 0)[axis], types_of(node).shape[axis]
+    if factor is None or settings["align_corners"]:
+        return w.add("Resize", w.read(x), "", "", w.ints(types_of(node).shape), **how)
+    factors = np.ones(rank, np.float32)
+    factors[axis] = factor
+    if floor(old * factors[axis]) != new:
+        raise FileFormatError(f"{new} elements of {old} with the factor {factor} are no Resize of ONNX's")
+    return w.add("Resize", w.read(x), "", w.constant(factors), **how)
