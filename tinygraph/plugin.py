@@ -74,6 +74,6 @@ from tinygraph.numpy.form import operand as operand
 from tinygraph.numpy.form import refuse as refuse
 from tinygraph.numpy.form import value as value
 from tinygraph.numpy.form import when_imported as when_imported
-from tinygraph.numpy.layouts import in_rows as in_rows
-from tinygraph.numpy.layouts import laid_out as laid_out
-from tinygraph.numpy.layouts import laid_out_like as laid_out_like
+from tinygraph.numpy.memory_order import in_rows as in_rows
+from tinygraph.numpy.memory_order import laid_out as laid_out
+from tinygraph.numpy.memory_order import laid_out_like as laid_out_like

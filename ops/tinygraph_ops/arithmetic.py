@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -211,7 +211,7 @@ def reciprocal_wrt_x(g: Numeric, out: Numeric) -> Numeric:
     samples=[Sample([7.0, -7.0], [2.0, 2.0], expected=[3.0, -4.0]), Sample([1.0, 10.0], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def floor_divide(x: Array, y: Array) -> Any:
+def floor_divide(x: Array, y: Array) -> Numeric:
     """⌊x / y⌋; piecewise constant, so no gradient flows."""
     return x // y
 
@@ -222,7 +222,7 @@ def floor_divide(x: Array, y: Array) -> Any:
     samples=[Sample([7.0, -7.5], [2.0, 2.0], expected=[1.0, 0.5]), Sample([1.0, 9.5], _COLUMN)],
     error_samples=[_MISFIT],
 )
-def remainder(x: Array, y: Array) -> Any:
+def remainder(x: Array, y: Array) -> Numeric:
     """x - y ⌊x / y⌋, with the sign of y;  d/dx = 1,  d/dy = -⌊x / y⌋."""
     return x % y
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinygraph.plugin import (
     ErrorSample,
     Generator,
@@ -23,7 +21,7 @@ from tinygraph.plugin import (
         ErrorSample([1.0], p=-0.1, error=SettingError, match="p is -0.1"),
     ],
 )
-def dropout(x: Numeric, *, p: float = 0.5, generator: Generator | None = None) -> Any:
+def dropout(x: Numeric, *, p: float = 0.5, generator: Generator | None = None) -> Numeric:
     """x / (1 - p) where a uniform draw is at least p, else 0.
 
     Args:

@@ -184,7 +184,7 @@ def logaddexp_wrt_y(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric
     return _share(g, y, x, out)
 
 
-def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Any:
+def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Numeric:
     # not e^(x - out): where x is large, out is rounded by more than the logarithm that distinguishes them
     nothing = ops.equal(out, -np.inf)
     return ops.where(nothing, 0, g * ops.sigmoid(ops.where(nothing, 0, x) - ops.where(nothing, 0, y)))
@@ -199,7 +199,7 @@ def _share(g: Numeric, x: Numeric, y: Numeric, out: Numeric) -> Any:
         Sample([[1.7], [-2.5]]),
     ],
 )
-def erf(x: Array) -> Any:
+def erf(x: Array) -> Numeric:
     """The error function, 2/√π ∫₀ˣ e^(-t²) dt;  d/dx = 2/√π e^(-x²).
 
     Rational approximations of W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics

@@ -19,7 +19,7 @@ def wide(x: Numeric) -> Any:
     return ops.cast(x, dtype="float32") if getattr(x, "dtype", None) == np.float16 else x
 
 
-def narrow(out: Numeric, dtype: DTypeLike | None) -> Any:
+def narrow(out: Numeric, dtype: DTypeLike | None) -> Numeric | Any:
     """A result of what `wide` made of operands of some dtype: rounded back to float16."""
     return ops.cast(out, dtype="float16") if dtype == np.float16 and out.dtype == np.float32 else out
 

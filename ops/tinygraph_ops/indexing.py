@@ -365,7 +365,7 @@ def scatter_batched(batched: Any, values: Any, *indices: Any, pattern: Any, shap
         ErrorSample([1, 2], 1.5, pattern=(0,), error=DTypeError, match="int64"),
     ],
 )
-def index_set(x: Array, value: Numeric, *indices: Numeric, pattern: Any) -> Any:
+def index_set(x: Array, value: Numeric, *indices: Numeric, pattern: Any) -> Numeric:
     """x with `value` at an index, where the last of several values for one place stays."""
     x = _array(x)
     _fits_dtype(x.dtype, value)
@@ -538,7 +538,7 @@ def index_stays_batched(batched: Any, *indices: Any, pattern: Any, shape: Any) -
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def set_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
+def set_at(x: Numeric, index: Numeric, value: Numeric) -> Numeric:
     """x with x[index] = value done: the functional form of an assignment, for every index that NumPy takes.
 
     The value broadcasts to what the index selects. Where the index names a place twice the last value stays, and only
@@ -563,7 +563,7 @@ def set_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample([1.0, 2.0], [0], [1.0, 2.0], error=ShapeError, match="broadcast")],
 )
-def add_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
+def add_at(x: Numeric, index: Numeric, value: Numeric) -> Numeric:
     """x with `value` added at x[index], once for each time that the index names a place.
 
     Raises ShapeError and DTypeError as `set_at` does.
@@ -584,7 +584,7 @@ def add_at(x: Numeric, index: Numeric, value: Numeric) -> Any:
     ],
     error_samples=[ErrorSample(_MATRIX, [0], axis=2, error=ShapeError, match="axis 2")],
 )
-def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Any:
+def take(x: Numeric, indices: Numeric, *, axis: int | None = None) -> Numeric:
     """The elements of x at `indices` along `axis`, of x flattened by default."""
     indices = _integers("take", indices)
     if axis is None:
@@ -617,7 +617,7 @@ def np_take(
         Sample(_CUBE, [[[0, 1], [1, 1], [0, 0]]], axis=0),
     ],
 )
-def take_along_axis(x: Numeric, indices: Numeric, *, axis: int | None = -1) -> Any:
+def take_along_axis(x: Numeric, indices: Numeric, *, axis: int | None = -1) -> Numeric:
     """For every position of `indices`, the element of x there, but for its place along `axis`: what argsort gave."""
     indices = _integers("take_along_axis", indices)
     if axis is None:
@@ -647,7 +647,7 @@ def np_take_along_axis(arr: Numeric, indices: Numeric, axis: int | None = -1) ->
         Sample(_MATRIX, offset=5),
     ],
 )
-def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def diagonal(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Numeric:
     """The elements with equal places on two axes (`offset` apart), along a new last axis."""
     if len(normalize_axes((axis1, axis2), np.ndim(x))) < 2:
         raise ShapeError("diagonal needs two axes")
@@ -735,7 +735,7 @@ def np_sort(
 
 
 @composite(samples=[Sample([1.0, 4.0, 9.0], expected=[3.0, 5.0]), Sample(_CUBE, axis=1, n=2)])
-def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Any:
+def diff(x: Numeric, *, n: int = 1, axis: int = -1) -> Numeric:
     """x[i + 1] - x[i] along `axis`, n times over."""
     before = (_ALL,) * _axis("diff", axis, np.ndim(x))
     for _ in range(n):
@@ -890,7 +890,7 @@ def _fits_dtype(dtype: np.dtype[Any], value: Numeric) -> None:
         )
 
 
-def _with_leading_ones(gradient: Numeric, value_type: ArrayType) -> Any:
+def _with_leading_ones(gradient: Numeric, value_type: ArrayType) -> Numeric:
     """A value may have leading axes of size 1 that what the index selects has not."""
     extra = value_type.ndim - gradient.ndim
     return ops.reshape(gradient, shape=(1,) * extra + gradient.shape) if extra > 0 else gradient

@@ -25,7 +25,7 @@ MODES = ("up", "down", "nearest")
         Sample([[7.0, 0.3, 2.6], [-0.2, 1.2, 5.4]], smooth=False),
     ],
 )
-def round_straight_through(x: Numeric) -> Any:
+def round_straight_through(x: Numeric) -> Numeric:
     """x rounded to integers, halves to even;  by convention d/dx = 1, as if it did not round."""
     return np.rint(x)
 
@@ -49,7 +49,7 @@ def round_straight_through_wrt_x(g: Numeric) -> Numeric:
     ],
     error_samples=[ErrorSample([1.0], format="float7", error=SettingError, match="float7")],
 )  # fmt: skip
-def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str = "up") -> Any:
+def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str = "up") -> Numeric:
     """x rounded to what a format of fewer bits holds, in float32;  by convention d/dx = 1, as if it did not round.
 
     Args:
@@ -81,7 +81,7 @@ def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str =
         return np.asarray(x).astype(dtype).astype(np.float32)
 
 
-def _bfloat16(x: Array) -> Any:
+def _bfloat16(x: Array) -> Numeric:
     """To the upper half of float32's bits, halves to even."""
     bits = x.view(np.uint32) if x.ndim else x.reshape(1).view(np.uint32)
     rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) & np.uint32(0xFFFF0000)
@@ -89,7 +89,7 @@ def _bfloat16(x: Array) -> Any:
     return rounded.view(np.float32).reshape(x.shape)
 
 
-def _power_of_two(x: Array, mode: str, saturate: bool, dtype: np.dtype[Any]) -> Any:
+def _power_of_two(x: Array, mode: str, saturate: bool, dtype: np.dtype[Any]) -> Numeric:
     with np.errstate(all="ignore"):
         mantissa, exponent = np.frexp(np.abs(x))  # mantissa in [0.5, 1)
         below = exponent - 1

@@ -15,7 +15,8 @@ from tinygraph.plugin import ArrayType, Generator, Numeric, op
 @op(kind="random", nondifferentiable="generator")
 def random_uniform(generator: Any, *, shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> Numeric:
     """Numbers drawn uniformly from [low, high), float64 of the given shape."""
-    return generator.numpy.uniform(low, high, shape)
+    drawn: Numeric = generator.numpy.uniform(low, high, shape)
+    return drawn
 
 
 @random_uniform.types
@@ -29,7 +30,8 @@ def random_uniform_types(
 @op(kind="random", nondifferentiable="generator")
 def random_normal(generator: Any, *, shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> Numeric:
     """Numbers drawn from the normal distribution, float64 of the given shape."""
-    return generator.numpy.normal(mean, std, shape)
+    drawn: Numeric = generator.numpy.normal(mean, std, shape)
+    return drawn
 
 
 @random_normal.types

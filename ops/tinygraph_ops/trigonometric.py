@@ -330,7 +330,7 @@ def arctanh_wrt_x(g: Numeric, x: Numeric) -> Numeric:
         ErrorSample([1.0j], error=DTypeError, match="real"),
     ],
 )
-def sinc(x: Array, *, order: int = 0) -> Any:
+def sinc(x: Array, *, order: int = 0) -> Numeric:
     """The `order`-th derivative of sin(πx) / (πx), right at 0 too;  d/dx = sinc(x, order + 1).
 
     Near 0 the Taylor series; elsewhere the recurrence x f⁽ⁿ⁾ + n f⁽ⁿ⁻¹⁾ = dⁿ/dxⁿ sin(πx)/π.

@@ -62,7 +62,7 @@ _LARGE = 8192  # elements: from there on generated kernels are worth looking for
 _new: Any = object.__new__
 
 
-def apply(op: Op, *operands: object, **settings: object) -> Any:
+def apply(op: Op, *operands: object, **settings: object) -> Tensor | Any:
     """Apply an op: arrays if every operand is one, else tensors; a tuple for several outputs. Errors name operands."""
     mode = modes.current
     if mode.capture is not None and (hook := _unneeded(op, operands)) is not None:

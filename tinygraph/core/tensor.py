@@ -622,16 +622,16 @@ class Handle:
     __rxor__ = __xor__
 
     def __lshift__(self, other: ArrayLike) -> Tensor:
-        return ops.constant_function(self, other, function="left_shift")
+        return _shifted(self, other, "left_shift")
 
     def __rlshift__(self, other: ArrayLike) -> Tensor:
-        return ops.constant_function(other, self, function="left_shift")
+        return _shifted(other, self, "left_shift")
 
     def __rshift__(self, other: ArrayLike) -> Tensor:
-        return ops.constant_function(self, other, function="right_shift")
+        return _shifted(self, other, "right_shift")
 
     def __rrshift__(self, other: ArrayLike) -> Tensor:
-        return ops.constant_function(other, self, function="right_shift")
+        return _shifted(other, self, "right_shift")
 
     def __eq__(self, other: object) -> Any:
         return ops.equal(self, other) if other is not None else False
@@ -734,7 +734,7 @@ class Handle:
     ) -> Tensor:
         if dtype is out is where is mean is correction is None:
             return ops.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
-        degrees = {"ddof": ddof} if correction is None else {"correction": correction}
+        degrees = _degrees(ddof, correction)
         return _with(np.var, self, axis, keepdims, dtype=dtype, out=out, where=where, mean=mean, **degrees)
 
     def std(
@@ -751,7 +751,7 @@ class Handle:
     ) -> Tensor:
         if dtype is out is where is mean is correction is None:
             return ops.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
-        degrees = {"ddof": ddof} if correction is None else {"correction": correction}
+        degrees = _degrees(ddof, correction)
         return _with(np.std, self, axis, keepdims, dtype=dtype, out=out, where=where, mean=mean, **degrees)
 
     def argmax(self, axis: int | None = None, out: object = None, *, keepdims: bool = False) -> Tensor:
@@ -788,27 +788,31 @@ class Handle:
     ) -> Tensor:
         if dtype is out is None:
             return ops.clip(self, min, max)
-        return cast(Tensor, _numpys(np.clip, self, min, max, out=out, dtype=dtype))
+        return _numpys(np.clip, self, min, max, out=out, dtype=dtype)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
         if len(shape) == 1 and isinstance(shape[0], tuple | list):
             (shape,) = shape
         if order == "C" and copy is None:
             return ops.reshape(self, shape=tuple(shape))
-        return cast(Tensor, _numpys(np.reshape, self, tuple(shape), order=order, copy=copy))
+        return _numpys(np.reshape, self, tuple(shape), order=order, copy=copy)
 
     def ravel(self, order: str = "C") -> Tensor:
         if order != "C":
-            return cast(Tensor, _numpys(np.ravel, self, order))
-        return views().raveled(ops.reshape(self, shape=(-1,)))
+            return _numpys(np.ravel, self, order)
+        raveled: Tensor = views().raveled(ops.reshape(self, shape=(-1,)))
+        return raveled
 
     def flatten(self, start_dim: int | str = 0, end_dim: int = -1, *, order: object = None) -> Tensor:
         """Join the axes from `start_dim` to `end_dim` into one; all of them by default, as in NumPy, in its order=."""
         if isinstance(start_dim, str):
             order, start_dim = start_dim, 0
         if order is not None:
-            return views().separate(ops.copy(self.ravel(str(order))))
-        return views().separate(ops.flatten(self, start_axis=start_dim, end_axis=end_dim))
+            joined = ops.copy(self.ravel(str(order)))
+        else:
+            joined = ops.flatten(self, start_axis=start_dim, end_axis=end_dim)
+        apart: Tensor = views().separate(joined)
+        return apart
 
     def transpose(self, *axes: Any) -> Tensor:
         if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
@@ -836,17 +840,17 @@ class Handle:
 
     def repeat(self, repeats: object, axis: int | None = None) -> Tensor:
         # through NumPy's form, which takes arrays of counts
-        return cast(Tensor, _numpys(np.repeat, self, repeats, axis=axis))
+        return _numpys(np.repeat, self, repeats, axis=axis)
 
     def take(
         self, indices: object, axis: int | None = None, out: object = None, mode: str = "raise"
     ) -> Tensor:
         if out is None and mode == "raise":
             return ops.take(self, indices, axis=axis)
-        return cast(Tensor, _numpys(np.take, self, indices, axis, out, mode))
+        return _numpys(np.take, self, indices, axis, out, mode)
 
     def dot(self, other: ArrayLike) -> Tensor:
-        return cast(Tensor, _numpys(np.dot, self, other))
+        return _numpys(np.dot, self, other)
 
     def astype(
         self,
@@ -856,7 +860,7 @@ class Handle:
         subok: bool = True,
         copy: bool = True,
     ) -> Tensor:
-        if casting != "unsafe" and not _numpys(np.can_cast, self.dtype, dtype, casting):
+        if casting != "unsafe" and not np.can_cast(self.dtype, dtype, cast(Any, casting)):
             raise TypeError(
                 f"Cannot cast a tensor from {self.dtype} to {np.dtype(dtype)} by the rule {casting!r}"
             )
@@ -886,14 +890,14 @@ class Handle:
     def round(self, decimals: int = 0, out: object = None) -> Tensor:
         if out is None:
             return ops.round(self, decimals=decimals)
-        return cast(Tensor, _numpys(np.round, self, decimals, out))
+        return _numpys(np.round, self, decimals, out)
 
     # -- NumPy's other methods, by its functions of the same names -------------------------------------------------
 
     def argsort(
         self, axis: int | None = -1, kind: object = None, order: object = None, *, stable: object = None
     ) -> Tensor:
-        return cast(Tensor, _numpys(np.argsort, self, axis=axis, kind=kind, order=order, stable=stable))
+        return _numpys(np.argsort, self, axis=axis, kind=kind, order=order, stable=stable)
 
     def argpartition(
         self, kth: object, axis: int | None = -1, kind: str = "introselect", order: object = None
@@ -904,7 +908,7 @@ class Handle:
         return _numpys(np.choose, self, choices, mode=mode)
 
     def compress(self, condition: object, axis: int | None = None) -> Tensor:
-        return cast(Tensor, _numpys(np.compress, condition, self, axis))
+        return _numpys(np.compress, condition, self, axis)
 
     def conjugate(self) -> Tensor:
         return ops.conj(self)
@@ -918,7 +922,7 @@ class Handle:
         return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
 
     def nonzero(self) -> tuple[np.ndarray[Any, Any], ...]:
-        return _numpys(np.nonzero, self)
+        return np.nonzero(self)
 
     def searchsorted(self, v: object, side: str = "left", sorter: object = None) -> Any:
         return _numpys(np.searchsorted, self, v, side, sorter)
@@ -933,7 +937,7 @@ class Handle:
     ) -> Tensor:
         if dtype is out is None:
             return ops.trace(self, offset=offset, axis1=axis1, axis2=axis2)
-        return cast(Tensor, _numpys(np.trace, self, offset, axis1, axis2, dtype, out))
+        return _numpys(np.trace, self, offset, axis1, axis2, dtype, out)
 
     def fill(self, value: object) -> None:
         self[...] = value
@@ -1011,15 +1015,27 @@ class Handle:
 
 def _with(
     function: Callable[..., Any], x: object, axis: object, keepdims: bool = False, **options: object
-) -> Any:
+) -> Tensor:
     """NumPy's reduction, with those of its options that are given."""
     given = {name: one for name, one in options.items() if one is not None}
-    return function(x, axis=axis, **({"keepdims": True} if keepdims else {}), **given)
+    return _numpys(function, x, axis=axis, **({"keepdims": True} if keepdims else {}), **given)
 
 
-def _numpys(function: Callable[..., Any], *args: object, **options: object) -> Any:
-    """NumPy's function, whose own types know arrays alone."""
-    return function(*args, **options)
+def _numpys(function: Callable[..., Any], *args: object, **options: object) -> Tensor:
+    """NumPy's function of a tensor: its own types know arrays alone."""
+    made: Tensor = function(*args, **options)
+    return made
+
+
+def _shifted(x: object, y: object, function: str) -> Tensor:
+    """Bits moved, which has no gradient."""
+    moved: Tensor = ops.constant_function(x, y, function=function)
+    return moved
+
+
+def _degrees(ddof: int, correction: object) -> dict[str, object]:
+    """NumPy's two names for what is subtracted from the number of values; it says which of them were given."""
+    return {"ddof": ddof} if correction is None else {"correction": correction}
 
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ that compute with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -135,7 +135,7 @@ class Use:
         leaf = Leaf(value, requires_grad=True)
         moving = [*operands[: self.position], Tensor(value, leaf, leaf), *operands[self.position + 1 :]]
         with mode(recording=True, tangents=True, capture=None, place=Place()), np.errstate(all="ignore"):
-            result = self.node.op(*moving, **self.node.settings)
+            result = cast(Any, self.node.op(*moving, **self.node.settings))
             made = edge_node((result[0] if isinstance(result, tuple) else result)._edge)
             tangent = push([made], {id(leaf): self.direction}, record=False).get(id(made))
         if tangent is None:

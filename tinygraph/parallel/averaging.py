@@ -101,8 +101,8 @@ class Averaging:
             self._sent.append((bucket, lambda: total))
             return
         number = ops.start_all_reduce(of_each_call(joined), reduction="mean")
-        settings = {"shape": joined.shape, "dtype": joined.dtype.name}
-        self._sent.append((bucket, lambda: ops.finish_all_reduce(number, **settings)))
+        shape, dtype = joined.shape, joined.dtype.name
+        self._sent.append((bucket, lambda: ops.finish_all_reduce(number, shape=shape, dtype=dtype)))
 
     def finish(self) -> dict[Node, Any]:
         for bucket in self._waiting.values():

@@ -28,6 +28,8 @@ Written by `python -m tinygraph.scaffold.stubs`. Ops of plugins are there, too, 
 
 from typing import Any
 
+from tinygraph.core.tensor import Tensor
+
 class BuiltinOps:
 '''
 
@@ -43,14 +45,21 @@ def stub_source() -> str:
 def _method(op: Op | Composite) -> str:
     """One op as a method, whose docstring is the formula."""
     parameters = ["self", *_parameters(op)]
-    head = f"    def {op.name}({', '.join(parameters)}) -> Any:"
+    head = f"    def {op.name}({', '.join(parameters)}) -> {_returned(op)}:"
     if len(head) > _WIDTH:
         listed = "".join(f"        {one},\n" for one in parameters)
-        head = f"    def {op.name}(\n{listed}    ) -> Any:"
+        head = f"    def {op.name}(\n{listed}    ) -> {_returned(op)}:"
     words = op.formula.replace("\\", "\\\\").replace('"""', "'''")
     end = " " if words.endswith('"') else ""
     text = textwrap.fill(f'"""{words}{end}"""', _WIDTH - 8, break_long_words=False, break_on_hyphens=False)
     return f"{head}\n{textwrap.indent(text, ' ' * 8)}\n"
+
+
+def _returned(op: Op | Composite) -> str:
+    """A tensor or else what the checker lets pass, for an array: it cannot tell which; `Any` for several results."""
+    function = op.forward if isinstance(op, Op) else op.function
+    said = inspect.signature(function).return_annotation
+    return "Tensor | Any" if getattr(said, "__name__", said) == "Numeric" else "Any"
 
 
 def _parameters(op: Op | Composite) -> list[str]:

@@ -72,7 +72,7 @@ def _near(a: Numeric, b: Numeric) -> bool:
 
 def _constant(values: Numeric) -> Any:
     """The one number that all finite elements equal, or None."""
-    known = values[np.isfinite(values)]
+    known = np.asarray(values[np.isfinite(values)])
     if known.size < 2 or not _near(known, known.flat[0]):
         return None
     first = known.flat[0]

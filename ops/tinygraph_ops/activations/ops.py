@@ -138,7 +138,7 @@ def hardtanh_wrt_x(g: Numeric, out: Numeric, *, min: float, max: float) -> Numer
 
 
 @composite(samples=[Sample([-1.0, 2.0, 7.0], expected=[0.0, 2.0, 6.0])])
-def relu6(x: Numeric) -> Any:
+def relu6(x: Numeric) -> Numeric:
     """min(max(x, 0), 6)
 
     >>> import numpy as np
@@ -374,11 +374,11 @@ def gelu_wrt_x(g: Numeric, x: Numeric, *, approximate: str) -> Numeric:
     return g * (0.5 + 0.5 * tanh + 0.5 * x * (1 - tanh * tanh) * slope)
 
 
-def _normal_distribution(x: Numeric) -> Any:
+def _normal_distribution(x: Numeric) -> Numeric:
     return 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
 
 
-def _tanh_argument(x: Numeric) -> Any:
+def _tanh_argument(x: Numeric) -> Numeric:
     return math.sqrt(2 / math.pi) * (x + CUBIC * x * x * x)
 
 

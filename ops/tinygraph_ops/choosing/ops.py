@@ -81,7 +81,7 @@ def np_where(condition: Numeric, *choices: Numeric) -> Any:
         Sample([[1.0], [2.0]], [False, False], [3.0, 4.0], [[5.0], [6.0]]),
     ],
 )
-def by_convention(value: Array, kink: Array, x: Array, y: Array | None = None) -> Any:
+def by_convention(value: Array, kink: Array, x: Array, y: Array | None = None) -> Numeric:
     """value;  d/d value = 1, and by x and y 0, but unknown (nan) where there is a kink.
 
     For rules of gradients. Where slopes meet, a rule that gives their mean follows a convention, from which nothing
@@ -128,7 +128,7 @@ def by_convention_along_y(t: Numeric, kink: Numeric) -> Numeric:
     return _unknown(t, kink)
 
 
-def _unknown(g: Numeric, kink: Numeric) -> Any:
+def _unknown(g: Numeric, kink: Numeric) -> Numeric:
     return ops.where(ops.logical_and(kink, ops.not_equal(g, 0)), np.nan, 0 * g)
 
 
@@ -198,7 +198,7 @@ def minimum_wrt_y(g: Numeric, x: Numeric, y: Numeric) -> Numeric:
     return _share(g, ops.less(x, y), x, y)
 
 
-def _share(g: Numeric, loses: Numeric, x: Numeric, y: Numeric) -> Any:
+def _share(g: Numeric, loses: Numeric, x: Numeric, y: Numeric) -> Numeric:
     """What an operand of an extreme gets of its gradient; all of it beside a nan."""
     ties = ops.equal(x, y)
     shared = ops.where(ties, g / 2, g)
@@ -218,7 +218,7 @@ def _share(g: Numeric, loses: Numeric, x: Numeric, y: Numeric) -> Any:
         Sample([0.5, 2.0], 1.0, 1.0, expected=[1.0, 1.0], smooth=False),
     ],
 )
-def clip(x: Array, min: Array | None = None, max: Array | None = None) -> Any:
+def clip(x: Array, min: Array | None = None, max: Array | None = None) -> Numeric:
     """min(max(x, min), max), either bound absent if None;  the gradient goes to what was chosen, to x on a bound."""
     return np.clip(x, min, max)
 
@@ -303,7 +303,7 @@ def np_clip(
 )
 def nan_to_num(
     x: Array, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Any:
+) -> Numeric:
     """x with nan and the infinities replaced, by the largest finite numbers if None;  d/dx = 1 where x is finite."""
     return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 

@@ -72,7 +72,8 @@ def matmul(x: Numeric, y: Numeric) -> Numeric:
     ):  # one product of large matrices is faster than many of small ones
         shape = np.shape(x)
         return (np.reshape(x, (prod(shape[:-1]), shape[-1])) @ y).reshape(*shape[:-1], np.shape(y)[1])
-    return np.matmul(x, y)
+    found: Numeric = np.matmul(x, y)
+    return found
 
 
 @matmul.vjp("x")
@@ -180,7 +181,7 @@ def matmul_expansion(x: ArrayType, y: ArrayType) -> Expansion:
         ErrorSample(_A, None, subscripts="i1->i", error=SettingError, match="letters"),
     ],
 )
-def einsum(x: Array, y: Array | None = None, *others: Array, subscripts: str) -> Any:
+def einsum(x: Array, y: Array | None = None, *others: Array, subscripts: str) -> Numeric:
     """Σ of products of elements with the labels of `subscripts`, such as "ij,jk->ik"; NumPy's notation, with ....
 
     The gradient of an operand is the product of the others with g, labelled as that operand.
@@ -388,7 +389,7 @@ def formula(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     return terms, output
 
 
-def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], subscripts: str) -> Any:
+def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], subscripts: str) -> Numeric:
     """The gradient of the operand at `place`; `operands` has None there."""
     ranks = [types.ndim if k == place else one.ndim for k, one in enumerate(operands)]
     terms, output = formula(subscripts, ranks)
@@ -428,7 +429,7 @@ def _einsum_wrt(place: int, types: ArrayType, g: Numeric, operands: list[Any], s
     ],
     error_samples=[ErrorSample(_A, _A, axes=1, error=ShapeError, match="3 and 2")],
 )
-def tensordot(x: Numeric, y: Numeric, *, axes: Any = 2) -> Any:
+def tensordot(x: Numeric, y: Numeric, *, axes: Any = 2) -> Numeric:
     """Σ over the last `axes` axes of x and the first of y, or over a pair of lists of axes."""
     rank, other = np.ndim(x), np.ndim(y)
     if isinstance(axes, int):
@@ -469,7 +470,7 @@ def np_tensordot(a: Numeric, b: Numeric, axes: object = 2) -> Any:
         Sample(_A, _V),
     ],
 )
-def dot(x: Numeric, y: Numeric) -> Any:
+def dot(x: Numeric, y: Numeric) -> Numeric:
     """np.dot: Σ over the last axis of x and the second to last of y (the last of a vector); * for scalars."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         return ops.multiply(x, y)
@@ -479,7 +480,7 @@ def dot(x: Numeric, y: Numeric) -> Any:
 
 
 @composite(numpy=np.inner, samples=[Sample(_V, _V, expected=5.25), Sample(_A, _BATCH), Sample(2.0, _V)])
-def inner(x: Numeric, y: Numeric) -> Any:
+def inner(x: Numeric, y: Numeric) -> Numeric:
     """Σ over the last axis of both; * for scalars."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         return ops.multiply(x, y)
@@ -490,7 +491,7 @@ def inner(x: Numeric, y: Numeric) -> Any:
     numpy=np.outer,
     samples=[Sample([1.0, 2.0], [3.0, 4.0], expected=[[3.0, 4.0], [6.0, 8.0]]), Sample(_A, _V)],
 )
-def outer(x: Numeric, y: Numeric) -> Any:
+def outer(x: Numeric, y: Numeric) -> Numeric:
     """Every product of an element of x with one of y, both flattened."""
     return ops.reshape(x, shape=(-1, 1)) * ops.reshape(y, shape=(1, -1))
 
@@ -498,7 +499,7 @@ def outer(x: Numeric, y: Numeric) -> Any:
 @composite(
     numpy=np.vdot, samples=[Sample(_A, _A, expected=91.0), Sample([1.0j, 2.0], [1.0, 1.0j], expected=1.0j)]
 )
-def vdot(x: Numeric, y: Numeric) -> Any:
+def vdot(x: Numeric, y: Numeric) -> Numeric:
     """Σ conj(x) y over all elements."""
     return ops.matmul(_conjugate(ops.reshape(x, shape=(-1,))), ops.reshape(y, shape=(-1,)))
 
@@ -520,7 +521,7 @@ def _conjugate(x: Numeric) -> Any:
         ErrorSample(_A, 1.0, error=ShapeError, match="0 dimensions"),
     ],
 )
-def vecdot(x: Numeric, y: Numeric, *, axis: int = -1) -> Any:
+def vecdot(x: Numeric, y: Numeric, *, axis: int = -1) -> Numeric:
     """Σ conj(x) y over `axis` of both, the last by default, the other axes broadcasting."""
     (mine,), (theirs,) = normalize_axes(axis, np.ndim(x)), normalize_axes(axis, np.ndim(y))
     if np.shape(x)[mine] != np.shape(y)[theirs]:
@@ -537,7 +538,7 @@ def vecdot(x: Numeric, y: Numeric, *, axis: int = -1) -> Any:
 @composite(
     samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=5.0), Sample(_BATCH, offset=1, axis1=1, axis2=2)]
 )
-def trace(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def trace(x: Numeric, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Numeric:
     """Σ over the diagonal of two axes."""
     return ops.sum(ops.diagonal(x, offset=offset, axis1=axis1, axis2=axis2), axis=-1)
 

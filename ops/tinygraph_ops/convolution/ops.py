@@ -59,7 +59,7 @@ def _check_bias(bias: object, channels: int) -> None:
         )
 
 
-def _add_bias(out: Any, bias: Any) -> Any:
+def _add_bias(out: Any, bias: Any) -> Numeric:
     if bias is None:
         return out
     spread = bias.reshape(-1, *[1] * (out.ndim - 2))
@@ -132,7 +132,7 @@ def convolution(
     padding: Padding = 0,
     dilation: Sizes = 1,
     groups: int = 1,
-) -> Any:
+) -> Numeric:
     """out[n, o, i] = bias[o] + sum over c, p of x[n, c, i*stride + p*dilation - padding] * kernel[o, c, p].
 
     The N-D cross-correlation that deep learning calls convolution: the kernel is not flipped, and what lies
@@ -360,7 +360,7 @@ def convolution_transpose(
     output_padding: Sizes = 0,
     dilation: Sizes = 1,
     groups: int = 1,
-) -> Any:
+) -> Numeric:
     """out[n, o, i * stride + p * dilation - padding] += x[n, c, i] * kernel[c, o, p], plus bias[o].
 
     The transpose of `convolution` with the same kernel and settings, also known as deconvolution; it is the
@@ -748,7 +748,7 @@ def _pair_geometry(
     return replace(geometry, output_shape=found)
 
 
-def _transposed(y: Numeric, kernel: Numeric, geometry: Geometry) -> Any:
+def _transposed(y: Numeric, kernel: Numeric, geometry: Geometry) -> Numeric:
     """The transposed convolution back to the input that `geometry` has."""
     if 0 in geometry.x_shape[2:]:  # all padding: nothing to go back to
         return np.zeros(geometry.x_shape, y.dtype)
@@ -764,7 +764,7 @@ def _transposed(y: Numeric, kernel: Numeric, geometry: Geometry) -> Any:
     )
 
 
-def _cropped(out: Numeric, shape: Shape) -> Any:
+def _cropped(out: Numeric, shape: Shape) -> Numeric:
     """The first positions of `out`: with much output padding more windows fit than the transposed op had."""
     if out.shape == shape:
         return out

@@ -107,7 +107,7 @@ rfft.batch(along("axis"))
     ],
     error_samples=[ErrorSample([1.0], n=3, error=SettingError, match="2 of them")],
 )
-def irfft(x: Any, *, n: int, axis: int = -1, norm: Any = "backward") -> Any:
+def irfft(x: Any, *, n: int, axis: int = -1, norm: Any = "backward") -> Numeric:
     """The n real numbers whose transform has x as its first half.
 
     The gradient is the conjugate of `rfft` of g, twice that where the other half has a partner, scaled back.

@@ -43,7 +43,7 @@ _OBLONG = ErrorSample(_TALL, error=ShapeError, match="must be equal")
     ],
     error_samples=[_OBLONG],
 )
-def hermitian(x: Any, *, lower: bool = True) -> Any:
+def hermitian(x: Any, *, lower: bool = True) -> Numeric:
     """The Hermitian matrix of which x holds the lower (or upper) triangle;  the gradient is g's Hermitian part.
 
     So the gradient of a symmetric matrix is symmetric, as elsewhere, though one triangle alone was read: it is the

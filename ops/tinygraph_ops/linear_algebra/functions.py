@@ -39,7 +39,7 @@ _A = [[1.0, 0.5], [0.25, 2.0]]
         ErrorSample([[-1.0, 0.0], [0.0, 1.0]], function="sqrtm", error=DTypeError, match="complex"),
     ],
 )
-def matrix_function(x: Numeric, *, function: str) -> Any:
+def matrix_function(x: Numeric, *, function: str) -> Numeric:
     """f(X) for an analytic f by its name in scipy.linalg.
 
     For each of them f([[A, T], [0, A]]) = [[f(A), Df(A)T], [0, f(A)]] (Mathias, 1996), and Df(A) transposed is Df(Aᵀ):
@@ -97,7 +97,7 @@ matrix_function.batch(stacked)
     ],
     error_samples=[ErrorSample([[1.0]], [[1.0]], [[1.0, 2.0]], error=ShapeError, match="shape")],
 )
-def solve_sylvester(a: Array, b: Array, q: Array) -> Any:
+def solve_sylvester(a: Array, b: Array, q: Array) -> Numeric:
     """X of A X + X B = Q;  Q's gradient H solves Aᵀ H + H Bᵀ = G, A's is -H Xᵀ and B's -Xᵀ H."""
     dtype = solve_sylvester_types(*(np.asarray(one) for one in (a, b, q))).dtype
     import scipy.linalg

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from tinygraph.plugin import ArrayType, DTypeError, Numeric, ShapeError, ops
 
 
-def transposed(x: object) -> Any:
+def transposed(x: object) -> Numeric | Any:
     """Matrices with their two axes exchanged."""
     return ops.swapaxes(x, axis1=-2, axis2=-1)
 
@@ -29,7 +29,7 @@ def adjoint(x: Numeric) -> Any:
     return transposed(conjugate(x))
 
 
-def matrices(x: Numeric) -> Any:
+def matrices(x: Numeric) -> Numeric | Any:
     """Numbers as matrices of one element, which broadcast to all of them."""
     return ops.expand_dims(ops.expand_dims(x, axis=-1), axis=-1)
 

@@ -122,7 +122,8 @@ solve.batch(stacked)
 )
 def det(x: Numeric) -> Numeric:
     """The determinant of square matrices;  the gradient is g times the cofactors, of singular matrices, too."""
-    return np.linalg.det(x)
+    found: Numeric = np.linalg.det(x)
+    return found
 
 
 @det.vjp("x")
@@ -151,7 +152,7 @@ det.batch(stacked)
     ],
     error_samples=[_OBLONG],
 )
-def cofactors(x: Any) -> Any:
+def cofactors(x: Any) -> Numeric:
     """The cofactors of square matrices, det(X) X⁻ᵀ where there is an inverse: the derivatives of the determinant.
 
     From X = U S Vᴴ they are det(U) det(Vᴴ) conj(U) C conj(Vᴴ), with the products of all other singular values in C.
@@ -184,7 +185,7 @@ cofactors.batch(stacked)
         Sample(_Z, _Z),
     ],
 )
-def cofactors_along(x: Numeric, direction: object) -> Any:
+def cofactors_along(x: Numeric, direction: object) -> Numeric:
     """How the cofactors of X change along T: the second derivatives of the determinant, symmetric in T and G.
 
     Along X the gradient holds where X has an inverse Z: with φ = det (tr ZT tr ZG - tr ZTZG) it is
@@ -199,7 +200,7 @@ def cofactors_along_wrt_direction(g: Numeric, x: Numeric) -> Numeric:
 
 
 @cofactors_along.vjp("x")
-def cofactors_along_wrt_x(g: Numeric, x: Numeric, direction: object) -> Any:
+def cofactors_along_wrt_x(g: Numeric, x: Numeric, direction: Numeric) -> Any:
     z, whole = ops.inv(x), matrices(ops.det(x))
     zt, zg = z @ direction, z @ g
     trace_t, trace_g = (matrices(ops.trace(one, axis1=-2, axis2=-1)) for one in (zt, zg))
@@ -219,7 +220,7 @@ def cofactors_along_types(x: ArrayType, direction: ArrayType) -> ArrayType:
 cofactors_along.batch(stacked)
 
 
-def _rotated(x: Numeric, direction: object) -> Any:
+def _rotated(x: Numeric, direction: object) -> Numeric:
     """The cofactors of X, or how they change along a direction, found where X is diagonal."""
     u, s, vh = np.linalg.svd(x)
     size = s.shape[-1]
@@ -282,7 +283,7 @@ slogdet.batch(stacked)
         Sample([[1.0j, 2.0], [0.5, -1.0], [1.0, 1.0]]),
     ],
 )
-def pinv(x: Numeric, *, rcond: float | None = None) -> Any:
+def pinv(x: Numeric, *, rcond: float | None = None) -> Numeric:
     """The Moore-Penrose inverse P, of which singular values up to rcond times the largest are left out.
 
     With the rank fixed (Golub and Pereyra, 1973) dP = -P dX P + (1 - P X) dXᴴ PᴴP + P Pᴴ dXᴴ (1 - X P).

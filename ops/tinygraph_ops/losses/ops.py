@@ -253,7 +253,7 @@ def cross_entropy_gradient(
     label_smoothing: float = 0.0,
     ignore_index: int = -100,
     reduction: str = "mean",
-) -> Any:
+) -> Numeric:
     """cotangent * d cross_entropy / d logits = cotangent * (softmax(logits) - target), / counted of a mean.
 
     Args:
@@ -347,7 +347,7 @@ def cross_entropy_gradient_wrt_logits(
     return shares * (weight - ops.sum(shares * weight, axis=axis, keepdims=True))
 
 
-def _slope(logits: Numeric, target: Numeric) -> Any:
+def _slope(logits: Numeric, target: Numeric) -> Numeric:
     """softmax(logits) Σ target - target: the derivative of each position's loss."""
     axis = _class_axis(logits)
     return ops.softmax(logits, axis=axis) * ops.sum(target, axis=axis, keepdims=True) - target
@@ -384,7 +384,7 @@ def _cross_entropy_gradient_shape(
         raise ShapeError(f"the cotangent has shape {found}; the loss has {shape}")
 
 
-def _each(g: Numeric, logits: Numeric) -> Any:
+def _each(g: Numeric, logits: Numeric) -> Numeric:
     """The cotangent of each position's loss, with a class axis to be multiplied along."""
     axis = _class_axis(logits)
     return ops.reshape(g, shape=(*g.shape[:axis], 1, *g.shape[axis:])) if g.shape else g
@@ -556,7 +556,7 @@ def check_labels(labels: Numeric, ignored: Array, classes: int) -> None:
         ErrorSample([1.0], [1.0], reduction="max", error=SettingError, match="reduction"),
     ],
 )
-def mse(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
+def mse(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Numeric:
     """mean of (prediction - target) ** 2
 
     Args:
@@ -581,7 +581,7 @@ def mse(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Any
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def mean_absolute_error(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
+def mean_absolute_error(prediction: Numeric, target: Numeric, *, reduction: str = "mean") -> Numeric:
     """mean of |prediction - target|;  arguments and errors are those of `mse`.
 
     >>> import numpy as np
@@ -605,7 +605,7 @@ def mean_absolute_error(prediction: Numeric, target: Numeric, *, reduction: str 
     ],
     error_samples=[ErrorSample([1.0, 2.0], [1.0], error=ShapeError, match="same shape")],
 )
-def binary_cross_entropy_with_logits(logits: Numeric, target: Numeric, *, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Numeric, target: Numeric, *, reduction: str = "mean") -> Numeric:
     """mean of -target * log(sigmoid(logits)) - (1 - target) * log(sigmoid(-logits))
 
     Args:
@@ -634,7 +634,7 @@ def _check_pair(name: str, prediction: Numeric, target: Numeric) -> None:
         )
 
 
-def _reduced(name: str, losses: Numeric, reduction: str) -> Any:
+def _reduced(name: str, losses: Numeric, reduction: str) -> Numeric:
     _check_reduction(reduction, f"{name}: ")
     if reduction == "none":
         return losses

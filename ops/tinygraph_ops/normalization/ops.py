@@ -237,7 +237,7 @@ def _along_channels(values: object, ndim: int) -> Any:
     return None if values is None else ops.reshape(values, shape=(-1, *[1] * (ndim - 2)))
 
 
-def _affine(x: Any, weight: Any, bias: Any, dtype: DTypeLike) -> Any:
+def _affine(x: Any, weight: Any, bias: Any, dtype: DTypeLike) -> Numeric:
     if weight is not None:
         x = x * wide(weight)
     return narrow(x if bias is None else x + wide(bias), dtype)
@@ -269,7 +269,7 @@ def layer_norm(
     *,
     normalized_shape: Sizes,
     eps: float = 1e-5,
-) -> Any:
+) -> Numeric:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over the last axes.
 
     Args:
@@ -299,7 +299,7 @@ def layer_norm(
 )
 def rms_norm(
     x: Numeric, weight: Numeric | None = None, *, normalized_shape: Sizes, eps: float | None = None
-) -> Any:
+) -> Numeric:
     """weight * x / sqrt(mean of x * x + eps), the mean over the last axes (Zhang and Sennrich, 2019).
 
     Args:
@@ -330,7 +330,7 @@ def rms_norm(
 )
 def group_norm(
     x: Numeric, weight: Numeric | None = None, bias: Numeric | None = None, *, groups: int, eps: float = 1e-5
-) -> Any:
+) -> Numeric:
     """weight * (x - mean) / sqrt(variance + eps) + bias, mean and biased variance over groups of channels.
 
     Args:

@@ -212,7 +212,7 @@ def hypot_wrt_y(g: Numeric, y: Numeric, out: Numeric) -> Numeric:
     return _along(g, y, out)
 
 
-def _along(g: Numeric, x: Numeric, out: Numeric) -> Any:
+def _along(g: Numeric, x: Numeric, out: Numeric) -> Numeric:
     """g · x / out, 0 at the origin by convention."""
     nothing = ops.equal(out, 0)
     along = g * (x / ops.where(nothing, 1, out))

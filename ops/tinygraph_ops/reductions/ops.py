@@ -37,7 +37,7 @@ _MATRIX = [[1.0, -2.0, 3.5], [0.5, 4.0, -1.5]]
 _CUBE = [[[1.0, 2.0], [3.0, 4.5]], [[-5.0, 6.0], [7.0, 0.5]]]
 
 
-def _kept(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Any:
+def _kept(g: Numeric, x_type: ArrayType, axis: Axis, keepdims: bool) -> Numeric:
     """A reduction's result with the reduced axes as size 1, so that it broadcasts against the operand."""
     if keepdims or axis is None:
         return g
@@ -96,7 +96,8 @@ sum.pushes("x")
 )
 def mean(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Σ x / n over `axis` (all by default);  each element's derivative is 1 / n."""
-    return np.mean(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.mean(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 @mean.expand
@@ -130,7 +131,8 @@ mean.pushes("x")
 )
 def prod(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Π x over `axis` (all by default);  each element's derivative is the product of the others, zeros or not."""
-    return np.prod(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.prod(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 @prod.expand
@@ -197,7 +199,8 @@ def _product_before(x: Numeric, axis: int) -> Any:
 )
 def max(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """The largest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
-    return np.max(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.max(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 @max.expand
@@ -237,7 +240,8 @@ def max_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool
 )
 def min(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """The smallest element over `axis` (all by default), nan if one is;  the gradient is split evenly among ties."""
-    return np.min(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.min(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 @min.expand
@@ -258,13 +262,13 @@ def min_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool
     return _along_extremes(t, x, out, axis, keepdims)
 
 
-def _to_extremes(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+def _to_extremes(g: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     chosen, count = _extremes(x, out, axis, keepdims)
     part = _kept(g / count, ArrayType(x.shape, x.dtype), axis, keepdims)
     return ops.where(chosen, _shared(part, x, out, count, axis, keepdims), 0)
 
 
-def _along_extremes(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Any:
+def _along_extremes(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> Numeric:
     chosen, count = _extremes(x, out, axis, keepdims)
     moving = ops.where(chosen, _shared(t, x, out, count, axis, keepdims), 0)
     return ops.sum(moving, axis=axis, keepdims=keepdims) / count
@@ -300,7 +304,8 @@ def _extremes(x: Numeric, out: Numeric, axis: Axis, keepdims: bool) -> tuple[Any
 )
 def argmax(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the largest element stands along `axis`, the first of several; in x flattened by default."""
-    return np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
+    found: Numeric = np.argmax(x, axis=_one_axis("argmax", axis), keepdims=keepdims)
+    return found
 
 
 argmax.batch(along("axis"))
@@ -319,7 +324,8 @@ argmax.batch(along("axis"))
 )
 def argmin(x: Numeric, *, axis: int | None = None, keepdims: bool = False) -> Numeric:
     """Where the smallest element stands along `axis`, the first of several; in x flattened by default."""
-    return np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+    found: Numeric = np.argmin(x, axis=_one_axis("argmin", axis), keepdims=keepdims)
+    return found
 
 
 argmin.batch(along("axis"))
@@ -343,7 +349,8 @@ def _one_axis(name: str, axis: Axis) -> int | None:
 )
 def all(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Whether every element over `axis` is non-zero."""
-    return np.all(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.all(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 @op(
@@ -358,7 +365,8 @@ def all(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
 )
 def any(x: Numeric, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """Whether some element over `axis` is non-zero."""
-    return np.any(x, axis=axis, keepdims=keepdims)
+    found: Numeric = np.any(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 # -- cumulative --------------------------------------------------------------------------------------------------------
@@ -461,7 +469,7 @@ def _cumulative(function: Callable[..., Any], x: ArrayType, axis: int | None) ->
     ],
     error_samples=[ErrorSample([1j], error=DTypeError, match="real")],
 )
-def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """log Σ e^x over `axis` without overflow;  d/dx = softmax(x), 0 where out is -∞."""
     x = np.asarray(x)
     if x.dtype.kind not in "biuf":
@@ -510,7 +518,7 @@ def logsumexp_along_x(t: Numeric, x: Numeric, out: Numeric, axis: Axis, keepdims
         Sample([1.0 + 1.0j, -1.0 - 1.0j], expected=2.0),
     ],
 )
-def var(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def var(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Numeric:
     """Σ |x - mean|² / (n - ddof) over `axis`: the variance."""
     before, x = getattr(x, "dtype", None), wide(x)
     difference = x - ops.mean(x, axis=axis, keepdims=True)
@@ -529,12 +537,12 @@ def var(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
         Sample([2.0, 2.0], expected=0.0, smooth=False),
     ],
 )
-def std(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def std(x: Numeric, *, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Numeric:
     """√var over `axis`: the standard deviation;  its gradient is taken as 0 where it is 0."""
     return narrow(_root(ops.var(wide(x), axis=axis, ddof=ddof, keepdims=keepdims)), getattr(x, "dtype", None))
 
 
-def _root(x: Numeric, exponent: float | None = None) -> Any:
+def _root(x: Numeric, exponent: float | None = None) -> Numeric:
     """√x (or x to another power) with the derivative 0 at 0, where that of a distance from a constant belongs.
 
     That 0 is a convention, from which nothing follows: further derivatives there are not finite. x^1.5 is what is 0
@@ -565,7 +573,7 @@ def _root(x: Numeric, exponent: float | None = None) -> Any:
         ErrorSample(_CUBE, ord=2, error=ShapeError, match="axis"),
     ],
 )
-def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Any:
+def norm(x: Numeric, *, ord: Array | None = None, axis: Axis = None, keepdims: bool = False) -> Numeric:
     """The norm of vectors (one axis) or matrices (two axes), as np.linalg.norm;  its gradient is taken as 0 at 0.
 
     `ord`: None (root of the sum of squares), "fro", 1, inf, -inf, for vectors any number, and for matrices 2, -2 and
@@ -597,7 +605,7 @@ def _squares(x: Numeric) -> Any:
     return ops.square(ops.abs(x) if getattr(x, "dtype", np.dtype(float)).kind == "c" else x)
 
 
-def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
+def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Numeric:
     if not isinstance(order, int | float):
         raise SettingError(f"norm of order {order!r} is for matrices; a vector's is a number, inf or -inf")
     if order == 2:
@@ -612,7 +620,7 @@ def _vector_norm(x: Numeric, order: Numeric, axis: int, keepdims: bool) -> Any:
     return _root(ops.sum(ops.power(size, order), axis=axis, keepdims=keepdims), 1 / order)
 
 
-def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: Numeric, order: Array, axes: tuple[int, ...], keepdims: bool) -> Numeric:
     if order == "fro":
         return _root(ops.sum(_squares(x), axis=axes, keepdims=keepdims))
     if order in (2, -2, "nuc"):

@@ -312,7 +312,7 @@ def broadcast_to_batched(batched: Sequence[bool], x: Numeric, *, shape: object) 
     ],
     error_samples=[ErrorSample([1.0], dtype="str", error=DTypeError, match="numeric")],
 )
-def cast(x: Array, *, dtype: DTypeLike) -> Any:
+def cast(x: Array, *, dtype: DTypeLike) -> Numeric:
     """x converted to another dtype;  the gradient is converted back. Nothing flows through integers."""
     array = x if hasattr(x, "astype") else np.asarray(x)
     return array.astype(_numeric(dtype), copy=False)
@@ -517,7 +517,7 @@ def _moved(settings: dict[str, Any], ndim: int) -> tuple[int, ...]:
     ],
     error_samples=[ErrorSample(_MATRIX, source=3, destination=0, error=ShapeError, match="source")],
 )
-def moveaxis(x: Array, *, source: Sizes, destination: Sizes) -> Any:
+def moveaxis(x: Array, *, source: Sizes, destination: Sizes) -> Numeric:
     """x with the axes `source` moved to the places `destination`, the others in order."""
     return np.moveaxis(x, source, destination)
 
@@ -560,7 +560,7 @@ def moveaxis_put(value: Numeric, x: Numeric, source: Sizes, destination: Sizes) 
     samples=[Sample([1.0, 2.0], axis=0, expected=[[1.0, 2.0]]), Sample(_MATRIX, axis=(1, -1))],
     error_samples=[ErrorSample([1.0], axis=3, error=ShapeError, match="axis 3")],
 )
-def expand_dims(x: Numeric, *, axis: int) -> Any:
+def expand_dims(x: Numeric, *, axis: int) -> Numeric:
     """x with new axes of size 1 at the places `axis` of the result."""
     return np.expand_dims(x, axis)
 
@@ -1030,7 +1030,7 @@ def pad_along_x(t: Numeric, pad_width: object, mode: str) -> Numeric:
     return ops.pad(t, pad_width=pad_width, mode=mode)
 
 
-def _padded(x: Numeric, widths: Any, mode: Any) -> Any:
+def _padded(x: Numeric, widths: Any, mode: Any) -> Numeric:
     return np.pad(x, widths, mode=mode)
 
 
@@ -1290,7 +1290,7 @@ def repeat_types(x: ArrayType, *, repeats: Numeric, axis: int | None = None) -> 
     """The sizes of x, with the repetitions added up along `axis`; flattened where it is None."""
     shape = (x.size,) if axis is None or not x.ndim else x.shape
     (along,) = normalize_axes(0 if axis is None else axis, len(shape))
-    counts = repeats if isinstance(repeats, tuple) else (repeats,)
+    counts: tuple[Any, ...] = repeats if isinstance(repeats, tuple) else (repeats,)
     if len(counts) not in (1, shape[along]) or min(counts) < 0:
         raise ShapeError(
             f"repeats {repeats} must be a number, or one for each of the {shape[along]} elements, none negative"
@@ -1307,13 +1307,13 @@ def repeat_batched(batched: Sequence[bool], x: Numeric, *, repeats: object, axis
 
 
 @composite(numpy=np.tril, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 0.0], [3.0, 4.0]])])
-def tril(x: Numeric, k: int = 0) -> Any:
+def tril(x: Numeric, k: int = 0) -> Numeric:
     """The lower triangle of the last two axes, up to the k-th diagonal; zero above."""
     return ops.where(np.tri(*_matrix("tril", x), k=k, dtype=bool), x, _zero(x))
 
 
 @composite(numpy=np.triu, samples=[Sample([[1.0, 2.0], [3.0, 4.0]], expected=[[1.0, 2.0], [0.0, 4.0]])])
-def triu(x: Numeric, k: int = 0) -> Any:
+def triu(x: Numeric, k: int = 0) -> Numeric:
     """The upper triangle of the last two axes, from the k-th diagonal; zero below."""
     return ops.where(np.tri(*_matrix("triu", x), k=k - 1, dtype=bool), _zero(x), x)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from inspect import Parameter
-from typing import Any
+from typing import Any, cast
 
 from tinygraph.core.bodies import opened, ruled_in
 from tinygraph.core.graph import Graph
@@ -107,7 +107,7 @@ def rebuild_node(
         raise FileFormatError(
             f"op {op.name!r} could not type its operands: {type(error).__name__}"
         ) from error
-    first = result[0] if isinstance(result, tuple) else result
+    first = result[0] if isinstance(result, tuple) else cast(Any, result)
     node = edge_node(first._edge)
     if types is not None and node.output_types != types:
         raise FileFormatError(

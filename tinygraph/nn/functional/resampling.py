@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.core.numeric import Numeric
 from tinygraph.core.registry import ops
 from tinygraph.core.types import Array, Sizes
 from tinygraph.errors import SettingError, ShapeError
@@ -140,7 +141,9 @@ def grid_sample(
     neighbours = [_neighbours(place, mode) for place in places]
     total = None
     for combination in _products(neighbours):
-        index, factor, inside = 0, 1.0, True
+        index: Numeric | Any = 0
+        inside: Numeric | Any = True
+        factor = 1.0
         for (where, weight), size in zip(combination, spatial, strict=True):
             if mode == "bicubic":
                 where = _kept_inside(where, size, padding_mode, corners)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from tinygraph.core.registry import ops
 from tinygraph.errors import NumpyFunctionError
 from tinygraph.numpy.form import along, axis_of, detached, floating, form, known, operand, refuse, value
-from tinygraph.numpy.layouts import laid_out_like
+from tinygraph.numpy.memory_order import laid_out_like
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.numpy.form import along, axis_of, form, operand, refuse
-from tinygraph.numpy.layouts import in_order_of
+from tinygraph.numpy.memory_order import in_order_of
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Numeric

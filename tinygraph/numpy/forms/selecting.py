@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.numpy.constants import constant
 from tinygraph.numpy.form import FORMS, axis_of, form, grouped, operand, refuse, value
-from tinygraph.numpy.layouts import in_rows, laid_out_like
+from tinygraph.numpy.memory_order import in_rows, laid_out_like
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric

@@ -22,7 +22,7 @@ from tinygraph.numpy.form import (
     refuse,
     value,
 )
-from tinygraph.numpy.layouts import in_rows
+from tinygraph.numpy.memory_order import in_rows
 
 if TYPE_CHECKING:
     from tinygraph.core.numeric import Axis, Numeric

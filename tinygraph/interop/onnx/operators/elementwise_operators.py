@@ -224,7 +224,7 @@ def _softmax(call: Call, x: Operand) -> Any:
 
 def _hardmax(x: Operand, axis: int) -> Any:
     top = np.argmax(x, axis=axis)
-    coded = ops.one_hot(top, num_classes=shape(x)[axis], dtype=dtype(x).name)
+    coded: Operand | Any = ops.one_hot(top, num_classes=shape(x)[axis], dtype=dtype(x).name)
     return np.moveaxis(coded, -1, axis)
 
 

@@ -95,12 +95,14 @@ def _reduction(call: Call, x: Operand, axes: Operand = None) -> Any:
 def _cumulative(call: Call, x: Operand, axis: Operand) -> Any:
     along = axis_of(int(number(axis, "axis")), np.ndim(x))
     neutral = 0 if call.op_type == "CumSum" else 1
-    x = np.flip(x, along) if call.get("reverse", 0) else x
+    values: Operand | Any = np.flip(x, along) if call.get("reverse", 0) else x
     if call.get("exclusive", 0):
-        widths = [(int(i == along), 0) for i in range(np.ndim(x))]
-        x = ops.pad(x[(slice(None),) * along + (slice(0, -1),)], pad_width=widths, constant_values=neutral)
-    found = (np.cumsum if call.op_type == "CumSum" else np.cumprod)(x, axis=along)
-    found = found if dtype(found) == dtype(x) else ops.cast(found, dtype=dtype(x))
+        widths = [(int(i == along), 0) for i in range(np.ndim(values))]
+        values = ops.pad(
+            values[(slice(None),) * along + (slice(0, -1),)], pad_width=widths, constant_values=neutral
+        )
+    found: Operand | Any = (np.cumsum if call.op_type == "CumSum" else np.cumprod)(values, axis=along)
+    found = found if dtype(found) == dtype(values) else ops.cast(found, dtype=dtype(values))
     return np.flip(found, along) if call.get("reverse", 0) else found
 
 
