@@ -66,7 +66,7 @@ def round_to_format(x: Array, *, format: str, saturate: bool = True, mode: str =
     if format == "bfloat16":
         return _bfloat16(x)
     try:
-        ml_dtypes: Any = importlib.import_module("ml_dtypes")
+        ml_dtypes = importlib.import_module("ml_dtypes")
     except ImportError as error:
         raise SettingError(
             f"format={format!r} needs the package ml_dtypes: pip install 'tinygraph-autodiff[onnx]'"

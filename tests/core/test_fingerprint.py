@@ -51,7 +51,11 @@ def images(w, x):
         (lambda w, x: np.where(x, w, 0.0).sum(), np.array([True, False] * 2), lambda x: np.logical_not(x, out=x)),
         (lambda w, x: tg.ops.cross_entropy(w.reshape(2, 2), x).sum(), np.array([0, 1]), lambda x: x.__setitem__(0, 1)),
         (lambda w, x: ((w - x) ** 2 * x).sum(), np.ones(4, np.float32), lambda x: x.__iadd__(1)),
-        (lambda w, x: tg.nn.Linear(4, 1, dtype=float)(w * x).sum(), np.ones((2, 4)), lambda x: x.__setitem__((0, 0), 7)),
+        (
+            lambda w, x: tg.nn.Linear(4, 1, dtype=float)(w * x).sum(),
+            np.ones((2, 4)),
+            lambda x: x.__setitem__((0, 0), 7),
+        ),
         (images, np.arange(9.0).reshape(1, 1, 3, 3), lambda x: x.__setitem__((0, 0, 2, 2), 0)),
         (lambda w, x: images(w, x[None, None]), np.ones((3, 3)), lambda x: x.__setitem__((2, 2), 0)),
         (lambda w, x: (w * (1 + 1j) * x).real.sum(), np.ones(4, complex), lambda x: x.__imul__(-1)),

@@ -72,7 +72,7 @@ def index_text(pattern: Pattern) -> str:
     '[:, -1, 1:9:2, None, ..., array]'
     """
 
-    def text(item: Any) -> str:
+    def text(item: object) -> str:
         if not isinstance(item, tuple):
             return str(item)
         start, stop, step = ("" if bound is None else str(bound) for bound in item[1:])

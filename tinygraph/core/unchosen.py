@@ -83,7 +83,7 @@ class Unchosen:
                 self.kept[entry] = kept
         return cleaned
 
-    def _leads_on(self, entry: Any, node: Node) -> bool:
+    def _leads_on(self, entry: object, node: Node) -> bool:
         return (
             entry.__class__ is Node
             and entry.op.kind == "elementwise"
@@ -93,7 +93,7 @@ class Unchosen:
         )
 
 
-def _plain(function: Any, *conditions: Any) -> Any:
+def _plain(function: Callable[..., Any], *conditions: object) -> Any:
     return (
         as_value(function(*conditions))
         if not any(isinstance(x, Tensor) for x in conditions)

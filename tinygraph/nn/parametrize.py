@@ -166,7 +166,7 @@ def _value(held: ParametrizationList) -> Any:
     return known[held][1]
 
 
-def _array(x: Any) -> np.ndarray[Any, Any]:
+def _array(x: object) -> np.ndarray[Any, Any]:
     return np.asarray(read(x)) if isinstance(x, Tensor) else np.asarray(x)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.core.numeric import Numeric
 from tinygraph.core.tensor import Handle
 from tinygraph.core.views import lies_in_rows_here
 
 
-def in_rows(found: Any) -> Any:
+def in_rows(found: Numeric) -> Any:
     """A result that lies in rows, as those of functions do that NumPy writes into an array of its own.
 
     In a capture, where layouts are not known, a copy says so; plans leave it out where nothing is written.
@@ -22,7 +23,7 @@ def in_rows(found: Any) -> Any:
     return found if isinstance(value, np.ndarray) and value.flags.c_contiguous else found.copy()
 
 
-def laid_out_like(x: Any, found: Any) -> Any:
+def laid_out_like(x: Numeric, found: Numeric) -> Any:
     """A result of the shape of x with its axes in the order of x's in memory, as in NumPy's copies by `order="K"`."""
     value = getattr(x, "_value", x)
     if not isinstance(value, np.ndarray) or np.shape(found) != value.shape:
@@ -30,7 +31,7 @@ def laid_out_like(x: Any, found: Any) -> Any:
     return laid_out(found, np.empty_like(value).strides)
 
 
-def in_order_of(x: Any, found: Any) -> Any:
+def in_order_of(x: Any, found: Numeric) -> Any:
     """A result in columns if x lies so, and in no other way, as NumPy's `order="A"` has it; else in rows."""
     value = getattr(x, "_value", x)
     if not isinstance(value, np.ndarray) or not value.flags.fnc:

@@ -189,14 +189,15 @@ def einsum(x: Array, y: Array | None = None, *others: Array, subscripts: str) ->
     operands = _given(x, y, others)
     terms, output = formula(subscripts, [np.ndim(one) for one in operands])
     wanted = f"{','.join(terms)}->{output}"
-    found = np.einsum(wanted, *operands, optimize=len(operands) > 1)
+    found: Array = np.einsum(wanted, *operands, optimize=len(operands) > 1)
     if len(operands) == 1 or len(output) < 2:
         return found
     axes = _numpys_axes(wanted, tuple(_lies(np.asarray(one)) for one in operands))
     if found.transpose(axes).flags.c_contiguous:
         return found
     back = [axes.index(i) for i in range(len(axes))]
-    return np.ascontiguousarray(found.transpose(axes)).transpose(back)
+    lying: Array = np.ascontiguousarray(found.transpose(axes))
+    return lying.transpose(back)
 
 
 def _lies(x: Array) -> tuple[tuple[int, int], ...]:

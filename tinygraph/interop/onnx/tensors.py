@@ -113,7 +113,7 @@ def _widened(read: Array, code: int, held: np.dtype[Any], count: int) -> Array:
         return unpacked(read, code, count)
     if NARROW[code].bits == 16:
         return (read.astype(np.uint32) << 16).view(np.float32)
-    ml_dtypes: Any = importlib.import_module("ml_dtypes")
+    ml_dtypes = importlib.import_module("ml_dtypes")
 
     if NARROW[code].bits == 4:
         read = np.stack([read & 15, read >> 4], axis=1).reshape(-1)[:count].astype(np.uint8)

@@ -68,7 +68,7 @@ def interpolate(
     return input
 
 
-def _each(given: Any, count: int) -> list[Any]:
+def _each(given: object, count: int) -> list[Any]:
     """A setting for each spatial dimension."""
     return list(given) if isinstance(given, tuple | list) else [given] * count
 
