@@ -21,6 +21,7 @@ from tinygraph.plugin import (
     Sample,
     SettingError,
     ShapeError,
+    along,
     op,
     ops,
 )
@@ -195,6 +196,10 @@ def resample_adjoint_wrt_x(
     return resample(
         g, size=x_type.shape[axis], axis=axis, factor=factor, mode=mode, align_corners=align_corners
     )
+
+
+resample.batch(along("axis"))
+resample_adjoint.batch(along("axis"))
 
 
 def _neighbours(

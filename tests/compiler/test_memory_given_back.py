@@ -123,7 +123,7 @@ def test_what_plans_take_is_counted_right(tracing):
 
     function = tg.compile(forward)
     for n in range(1, 26):
-        function(np.ones((n, 8)))
+        function(np.ones((n, 8), np.float32))
         if n == 5:
             gc.collect()
             before, counted = tracemalloc.get_traced_memory()[0], function.nbytes

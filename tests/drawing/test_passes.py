@@ -215,7 +215,7 @@ class TestFrames:
         net = nn.Sequential(
             Block(4, 1), Block(4, 2), Block(8, 1), Block(8, 2), nn.Flatten(), nn.Linear(64, 3)
         )
-        loss = tg.ops.cross_entropy(net(np.ones((2, 4, 8, 8))), np.array([0, 1]))
+        loss = tg.ops.cross_entropy(net(np.ones((2, 4, 8, 8), np.float32)), np.array([0, 1]))
         drawing = tg.draw(loss, backward=True, zoom="module")
         picture, where = drawing.picture, places(drawing)
         blocks = [_inside(group) for group in picture.root.groups]

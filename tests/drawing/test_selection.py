@@ -327,7 +327,7 @@ class TestContributions:
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 16, 100])
     def test_they_add_up_however_far_they_are_split(self, limit):
-        net = tower(3)
+        net = tower(3).double()
         image = tg.tensor(IMAGE.astype(np.float64), requires_grad=True, name="image")
         loss = (net(image) ** 2).mean()
         found = tg.contributions(loss, image, limit=limit)

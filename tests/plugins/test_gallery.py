@@ -5,6 +5,7 @@ with other formulas in each package's own tests, which run here, too.
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -228,7 +229,8 @@ def clean_python(tmp_path_factory):
 
 def test_a_package_is_built_installed_and_discovered(clean_python, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    if importlib.util.find_spec("pip") is None:
+    # not `importlib.util.find_spec`: a finder of setuptools would warn where distutils is imported already
+    if importlib.machinery.PathFinder.find_spec("pip") is None:
         pytest.skip("pip is not there to install with")
     isolated = importlib.util.find_spec("hatchling") is None
     command = [sys.executable, "-m", "pip", "--python", str(clean_python), "install", "--no-deps"]

@@ -141,7 +141,7 @@ def test_in_graphs_plans_and_checkpoints():
 
 
 def test_parameters_that_it_reads_get_gradients():
-    model = tg.nn.Sequential(tg.nn.Linear(4, 8), tg.nn.ReLU(), tg.nn.Linear(8, 2))
+    model = tg.nn.Sequential(tg.nn.Linear(4, 8), tg.nn.ReLU(), tg.nn.Linear(8, 2)).double()
     out = tg.vmap(model)(X)
     out.sum().backward()
     found = [p.grad.numpy().copy() for p in model.parameters()]
@@ -240,7 +240,7 @@ def test_an_index_of_any_kind():
             {},
         ),
         (ShapeError, "boolean mask", lambda x: x[x > 0], (X,), {}),
-        (CaptureError, "writes buffer", tg.nn.BatchNorm1d(4), (rng.normal(size=(2, 3, 4)),), {}),
+        (CaptureError, "writes buffer", tg.nn.BatchNorm1d(4, dtype=float), (rng.normal(size=(2, 3, 4)),), {}),
     ],
 )
 def test_what_it_refuses(error, words, function, args, options):

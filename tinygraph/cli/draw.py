@@ -87,8 +87,8 @@ def draw(
         And the backward pass of that, as a third column.
     show
         What to write, with commas: names, settings, shapes, dtypes, values, gradients, parameters, source, and the
-        overlays time, flops, bytes, saved, alive, gradient_norm, nan, zeros, digits, coverage, of which the first
-        also tints.
+        overlays time, flops, bytes, saved, alive, gradient_norm, nan, gradient_nan, zeros, digits, coverage, of which
+        the first also tints.
     style
         light, dark, okabe-ito (for colour blindness), print, slides, or a TOML file.
     focus

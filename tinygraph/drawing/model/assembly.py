@@ -15,8 +15,9 @@ from tinygraph.analysis.phases import Phases, is_join
 from tinygraph.analysis.units import BYTES
 from tinygraph.core.graph import Graph
 from tinygraph.core.modes import Scope
-from tinygraph.core.node import Leaf, Node, edge_index, edge_node, edge_type, is_recorded
+from tinygraph.core.node import Leaf, Node, Port, edge_index, edge_node, edge_type, is_recorded
 from tinygraph.core.subgraphs import unfolding_of
+from tinygraph.core.types import ArrayType
 from tinygraph.drawing.model.amounts import Known
 from tinygraph.drawing.model.channels import Opened
 from tinygraph.drawing.model.frames import Frames, dotted
@@ -316,7 +317,8 @@ class _Assembly:
     def _results(self, part: Part) -> list[Edge]:
         """What others read of a part, in the order in which they do; not the states that it makes for itself."""
         read = self._read[id(part)]
-        return read or [part.nodes[-1]]
+        last = part.nodes[-1]
+        return read or [last if isinstance(last.types, ArrayType) else Port(last, 0)]
 
     @functools.cached_property
     def _read(self) -> dict[int, list[Edge]]:
