@@ -275,7 +275,7 @@ def propagate(
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
     look = modes.look_back
-    choices = unchosen(nodes)
+    choices = unchosen(nodes, (edge for edge, _ in seeds))
     gradients: dict[Node, Any] = {}
     kept: dict[Node, Any] = {}
     own: set[Node] = set()  # whose gradient is an array made here, to be added to in place
