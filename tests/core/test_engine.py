@@ -382,7 +382,7 @@ def test_what_cannot_be_differentiated_says_why(start, error, words):
         start()
 
 
-# -- values that a `where` does not choose ------------------------------------------------------------------------------
+# -- values that a `where` does not choose ----------------------------------------------------------------------------
 
 
 def chosen_and_returned(x):
