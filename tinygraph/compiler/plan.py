@@ -160,6 +160,7 @@ class Plan:
 
         Raises:
             ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+            RecordingError: this thread runs the plan already, or one that shares its memory.
         """
         return self.run(self._checked(inputs, *more))
 
