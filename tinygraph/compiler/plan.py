@@ -209,8 +209,8 @@ class Plan:
         take = takes[0] if len(takes) == 1 else None
 
         def run(inputs: Sequence[Any]) -> list[Any]:
-            held: Any = lock.held
-            if held._is_owned():
+            held = lock.held
+            if held._is_owned():  # type: ignore[attr-defined]  # a property would be a call more
                 raise _runs_already()
             with held:
                 if small:
