@@ -294,3 +294,51 @@ def test_threads_share_one_function():
         one.join()
     assert len(off) == 4
     assert max(off) < 1e-12
+
+
+@pytest.mark.parametrize("size", [3, 100_000])  # copied in, and read where they are
+def test_what_comes_in_between_does_not_write_over_a_run(size, one_thread):
+    """As a signal handler or a finalizer may: here a profiler, when the run copies its result out."""
+    x, y = np.full(size, 3.0), np.full(size, 50.0)
+    function = warm(tg.compile(lambda x: (x + 1.0, np.sum(x))), x)
+    refused = []
+
+    def between(frame, event, argument):
+        if event == "c_call" and argument.__name__ in ("copy", "empty"):
+            try:
+                function(y)
+            except tg.errors.RecordingError as error:
+                refused.append(str(error))
+
+    before = sys.getprofile()
+    sys.setprofile(between)
+    try:
+        plus, total = function(x)
+    finally:
+        sys.setprofile(before)
+    assert refused
+    assert "while this thread runs it" in refused[0]
+    assert plus[0] == plus[-1] == 4.0
+    assert total == 3.0 * size
+    np.testing.assert_array_equal(function(y)[0][:2], [51.0, 51.0])
+
+
+def test_a_plan_that_is_run_within_itself_says_so(one_thread):
+    function = warm(tg.compile(lambda x: np.sort(x) + 1.0), np.zeros(3))
+    plan, refused = function.plan, []
+
+    def between(frame, event, argument):
+        if event == "c_call" and argument.__name__ == "copy":
+            try:
+                plan([np.full(3, 50.0)])
+            except tg.errors.RecordingError as error:
+                refused.append(error)
+
+    before = sys.getprofile()
+    sys.setprofile(between)
+    try:
+        (found,) = plan([np.array([3.0, 1.0, 2.0])])
+    finally:
+        sys.setprofile(before)
+    assert refused
+    np.testing.assert_array_equal(found, [2.0, 3.0, 4.0])

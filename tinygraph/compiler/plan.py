@@ -26,7 +26,7 @@ from tinygraph.core.regions import present
 from tinygraph.core.source import here
 from tinygraph.core.tensor import Tensor, tensor_of
 from tinygraph.core.types import Array
-from tinygraph.errors import MatrixError, OpError, SettingError, ShapeError
+from tinygraph.errors import MatrixError, OpError, RecordingError, SettingError, ShapeError
 from tinygraph.kernels.blas import blas_on_one_thread
 from tinygraph.kernels.lowering import Layout
 from tinygraph.kernels.threads import get_threads
@@ -160,6 +160,7 @@ class Plan:
 
         Raises:
             ShapeError, DTypeError: the number, shapes or dtypes of the values do not fit.
+            RecordingError: this thread runs the plan already, or one that shares its memory.
         """
         return self.run(self._checked(inputs, *more))
 
@@ -176,6 +177,8 @@ class Plan:
 
     def run(self, inputs: Sequence[Any]) -> list[Any]:
         """The same for values that are known to fit: arrays and numbers of the types that the plan was built for."""
+        if self.lock.is_mine:
+            raise _runs_already()
         with self.lock.held:
             if present.region is not None:
                 for leaf in self._changed:
@@ -206,7 +209,10 @@ class Plan:
         take = takes[0] if len(takes) == 1 else None
 
         def run(inputs: Sequence[Any]) -> list[Any]:
-            with lock.held:
+            held = lock.held
+            if held._is_owned():  # type: ignore[attr-defined]  # a property would be a call more
+                raise _runs_already()
+            with held:
                 if small:
                     for array, value in zip(places, inputs):  # noqa: B905 - the keyword takes longer than the rest
                         array[...] = value
@@ -451,6 +457,14 @@ def _seconds(run: Callable[[], Any], repeats: int = 20) -> float:
         run()
         times.append(time.perf_counter() - begin)
     return min(times)
+
+
+def _runs_already() -> RecordingError:
+    return RecordingError(
+        "a plan is asked to run while this thread runs it, or another one in the same memory: by a signal handler, a "
+        "finalizer (__del__) or a profiler that came in between, or by an op of its own. Its values would be written "
+        "over. Let a handler set a flag, and call where the run has ended"
+    )
 
 
 def check_repeats(repeats: object) -> None:

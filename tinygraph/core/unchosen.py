@@ -8,12 +8,12 @@ choice is an op like any other, so that derivatives of every order have it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.core.node import Edge, Node, edge_node
+from tinygraph.core.node import Node
 from tinygraph.core.registry import ops
 from tinygraph.core.tensor import Tensor
 from tinygraph.core.types import ArrayType, as_value
@@ -22,16 +22,12 @@ if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
 
-def unchosen(nodes: Sequence[Node], starts: Iterable[Edge]) -> Unchosen | None:
-    """What a backward pass through nodes has to note; None where nothing is chosen among what was computed.
-
-    Args:
-        starts: what is given a cotangent by the user: that is a use, too.
-    """
+def unchosen(nodes: Sequence[Node], seeds: Sequence[Node]) -> Unchosen | None:
+    """What a backward pass through nodes has to note; None where nothing is chosen among what was computed."""
     choice = ops.where
     for node in nodes:
         if node.op is choice and any(entry.__class__ is Node for entry in node.inputs[1:]):
-            return Unchosen(nodes, starts, choice)
+            return Unchosen(nodes, seeds, choice)
     return None
 
 
@@ -42,15 +38,15 @@ class Unchosen:
         kept: node -> where its cotangent is none of those zeros, as a condition.
     """
 
-    def __init__(self, nodes: Sequence[Node], starts: Iterable[Edge], choice: Op) -> None:
+    def __init__(self, nodes: Sequence[Node], seeds: Sequence[Node], choice: Op) -> None:
         self.kept: dict[Node, Any] = {}
         self._choice = choice
-        self._uses: Counter[object] = Counter(edge_node(one) for one in starts)
+        self._uses = dict(Counter(seeds))  # where a pass begins is a use of its own
         for node in nodes:
             if node.__class__ is Node and node.output_types[0].differentiable:
                 for entry in node.inputs:
                     if entry.__class__ is Node:
-                        self._uses[entry] += 1
+                        self._uses[entry] = self._uses.get(entry, 0) + 1
 
     def concerns(self, node: Node) -> bool:
         """Whether a node's rules are followed here."""
@@ -94,8 +90,7 @@ class Unchosen:
             and entry.op.kind == "elementwise"
             and isinstance(entry.types, ArrayType)
             and entry.types.shape == node.types.shape  # type: ignore[union-attr]
-            and self._uses[entry] == 1
-            and not hasattr(entry, "hooks")  # which may make another cotangent of it
+            and self._uses.get(entry) == 1
         )
 
 
