@@ -293,6 +293,22 @@ def test_an_infinite_branch_that_is_not_taken() -> None:
         np.testing.assert_allclose(tg.grad(inner)(np.array([1000.0, -9.0, -1.0]))[[0, 2]], [1.0, e])
 
 
+def test_a_branch_that_is_a_result_too_keeps_its_own_cotangent() -> None:
+    """And what a hook makes of a zero is not chosen again: the choice ends where somebody else has a say."""
+    x = np.array([1.0, -2.0])
+    both = lambda x: (lambda e: (np.where(x > 0, e, 0.0), e))(np.exp(x))  # noqa: E731
+    deep = lambda x: (lambda y: (np.where(x > 0, np.exp(y), 0.0), y))(3.0 * x)  # noqa: E731
+    for outside in (lambda f: f, tg.compile):
+        back = outside(lambda x, f: tg.vjp(f, x)[1]((np.ones(2), np.ones(2)))[0])
+        np.testing.assert_allclose(back(x, both), [2 * 2.718281828459045, 0.1353352832366127])
+        np.testing.assert_allclose(back(x, deep), [3 * 20.085536923187668 + 3.0, 3.0])
+    given = leaf(x)
+    branch = np.exp(given)
+    branch.register_hook(lambda g: g + 1.0)
+    np.where(given > 0, branch, 0.0).sum().backward()
+    np.testing.assert_allclose(given.grad, [2 * 2.718281828459045, 0.1353352832366127])
+
+
 def test_what_a_branch_shares_with_others_is_not_taken_away() -> None:
     """0 times infinity of a product that the user wrote stays NaN, beside a branch that does not take it, too."""
     x = np.array([1000.0, -1.0])

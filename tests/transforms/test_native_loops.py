@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -218,3 +220,39 @@ def test_what_is_only_compared_has_no_backward_loop() -> None:
     assert [node.phase for node in graph.nodes if getattr(node, "kind", "") == "control"] == []
     np.testing.assert_array_equal(tg.compile(tg.grad(f))(x), [2.0, 4.0])
     np.testing.assert_array_equal(tg.grad(f)(x), [2.0, 4.0])
+
+
+_ENDLESS = """
+import os, signal, threading
+import numpy as np
+import tinygraph as tg
+from tinygraph.kernels import small_loops
+
+pieces = []
+run = small_loops._InPieces.__call__
+small_loops._InPieces.__call__ = lambda self: (pieces.append(1), run(self))[1]
+
+@tg.compile
+def loop(n, x):
+    return tg.while_loop(lambda c: c[0] < n, lambda c: (c[0] + 1, c[1] * 0.5 + 1.0), (0, x))
+
+print(*loop(np.int64(3), np.float64(0.0)))
+for _ in range(2):
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        loop(np.int64(2**62), np.float64(0.0))
+    except KeyboardInterrupt:
+        print("stopped")
+    print(*loop(np.int64(3), np.float64(0.0)))
+print(*loop(np.int64(2**21 + 5), np.float64(0.0)), len(pieces) > 0)
+"""
+
+
+def test_a_loop_of_the_machine_without_end_is_interrupted() -> None:
+    """And the function works again afterwards."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ENDLESS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split("\n") == [
+        "3 1.75", "stopped", "3 1.75", "stopped", "3 1.75", "2097157 2.0 True", "",
+    ], done.stderr  # fmt: skip
