@@ -305,7 +305,8 @@ def check(program, left_out, seed=0):
                 assert_close(np.asarray(one), np.asarray(other), program, again)
     for before, stage in pairwise(compiled.stages):
         verify(stage.graph)
-        if stage.name != "transpose_products":  # it adds views of operands
+        # all of them together; one alone may meet what another would have taken away
+        if left_out == len(COMPILE_PASSES) and stage.name not in ("transpose_products", "take_parts"):
             assert len(stage.graph.nodes) <= len(before.graph.nodes), (stage.name, program)
 
 

@@ -380,3 +380,30 @@ def test_a_gradient_array_is_not_shared_between_leaves(create_graph):
 def test_what_cannot_be_differentiated_says_why(start, error, words):
     with pytest.raises(error, match=words):
         start()
+
+
+# -- values that a `where` does not choose ----------------------------------------------------------------------------
+
+
+def chosen_and_returned(x):
+    t = np.sin(x) * 2
+    return np.where(np.array([True, False]), t, 0.0), t
+
+
+@pytest.mark.parametrize("wrapped", [lambda f: f, tg.compile])
+def test_a_result_counts_where_it_is_not_chosen_elsewhere(wrapped):
+    """2 cos(x) times 1 + 3 where the sum of both results has it from both, times 3 from the second alone."""
+    x = tg.tensor([0.5, 1.0], requires_grad=True)
+    chosen, whole = wrapped(chosen_and_returned)(x)
+    (np.sum(chosen) + 3 * np.sum(whole)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [7.020660495122983, 3.2418138352088386], rtol=1e-14)
+    pulled = tg.vjp(wrapped(chosen_and_returned), np.array([0.5, 1.0]))[1]((np.ones(2), 3 * np.ones(2)))
+    np.testing.assert_allclose(pulled[0], [7.020660495122983, 3.2418138352088386], rtol=1e-14)
+
+
+def test_what_a_hook_adds_counts_where_it_is_not_chosen():
+    x = tg.tensor([0.5, 1.0], requires_grad=True)
+    t = np.sin(x) * 2
+    t.register_hook(lambda g: g + 1)
+    np.sum(np.where(np.array([True, False]), t, 0.0)).backward()
+    np.testing.assert_allclose(x.grad.numpy(), [3.5103302475614916, 1.0806046117362795], rtol=1e-14)

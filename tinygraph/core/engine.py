@@ -275,7 +275,7 @@ def propagate(
     """
     live = _leading_to(nodes, wanted) if wanted is not None else None
     look = modes.look_back
-    choices = unchosen(nodes)
+    choices = unchosen(nodes, [edge_node(edge) for edge, _ in seeds])
     gradients: dict[Node, Any] = {}
     kept: dict[Node, Any] = {}
     own: set[Node] = set()  # whose gradient is an array made here, to be added to in place
@@ -290,7 +290,10 @@ def propagate(
                     complete.passed(node, gradients)
                 continue
             if GradientHooks.used and (complete is None or not complete.waits_for(node)):
-                gradient = _hooked(node, gradient, record)
+                found = _hooked(node, gradient, record)
+                if choices is not None and found is not gradient:  # by a hook no zero is what it was
+                    choices.kept.pop(node, None)
+                gradient = found
             if node.__class__ is Leaf or (wanted is not None and node in wanted):
                 kept[node] = _typed(gradient)
             elif live is None or node in live:

@@ -7,6 +7,7 @@ choice is an op like any other, so that derivatives of every order have it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from tinygraph.core.op import Op
 
 
-def unchosen(nodes: Sequence[Node]) -> Unchosen | None:
+def unchosen(nodes: Sequence[Node], seeds: Sequence[Node]) -> Unchosen | None:
     """What a backward pass through nodes has to note; None where nothing is chosen among what was computed."""
     choice = ops.where
     for node in nodes:
         if node.op is choice and any(entry.__class__ is Node for entry in node.inputs[1:]):
-            return Unchosen(nodes, choice)
+            return Unchosen(nodes, seeds, choice)
     return None
 
 
@@ -37,10 +38,10 @@ class Unchosen:
         kept: node -> where its cotangent is none of those zeros, as a condition.
     """
 
-    def __init__(self, nodes: Sequence[Node], choice: Op) -> None:
+    def __init__(self, nodes: Sequence[Node], seeds: Sequence[Node], choice: Op) -> None:
         self.kept: dict[Node, Any] = {}
         self._choice = choice
-        self._uses: dict[Node, int] = {}
+        self._uses = dict(Counter(seeds))  # where a pass begins is a use of its own
         for node in nodes:
             if node.__class__ is Node and node.output_types[0].differentiable:
                 for entry in node.inputs:

@@ -44,8 +44,16 @@ def _matmul(w: Writing, node: Node, x: Entry, y: Entry) -> Any:
 
 @form
 def _einsum(w: Writing, node: Node, *xs: Entry) -> Any:
-    given = [one for one in xs if one is not None]
-    return w.add("Einsum", *_cast(w, node, *given), equation=settings_of(node)["subscripts"])
+    """Every `...` of ONNX's stands for as many axes; NumPy adds those that an operand lacks in front of its own."""
+    equation: str = settings_of(node)["subscripts"]
+    given = _cast(w, node, *(one for one in xs if one is not None))
+    terms = equation.partition("->")[0].split(",")
+    counts = [len(shape_at(node, i)) - len(term.replace("...", "")) for i, term in enumerate(terms)]
+    for i, (term, count) in enumerate(zip(terms, counts, strict=True)):
+        if "..." in term and count < max(counts):
+            place = term.index("...")
+            given[i] = w.add("Unsqueeze", given[i], w.ints(range(place, place + max(counts) - count)))
+    return w.add("Einsum", *given, equation=equation)
 
 
 def _many(value: Entry, rank: int) -> list[int]:
