@@ -185,6 +185,44 @@ def test_schedule_keeps_the_recorded_order_where_no_other_needs_less():
     assert schedule(numbers) is numbers
 
 
+def test_schedule_moves_nothing_where_the_peak_stays():
+    """Summed up one by one, the last two values would need less, but the peak is elsewhere."""
+
+    def function(x):
+        a, b, c, d = np.sin(x), np.cos(x), np.tanh(x), np.exp(x)
+        y = a * b * c * d * a * b * c * d  # all four are there, with the product before and after
+        first, second = np.exp(y), np.sin(y)
+        return first.sum() + second.sum()
+
+    graph = tg.capture(function, X)
+    assert peak_bytes(graph) == 6 * KB
+    found = schedule(graph)
+    assert names_of(found)[-5:] == ["exp", "sin", "sum", "sum", "add"]
+    assert found is graph
+
+
+def test_a_backward_node_comes_after_its_forward_node():
+    """Squares are not read by their gradient: made last of all, they would take least memory."""
+
+    def function(x):
+        y, z = np.square(x), x
+        for _ in range(4):
+            z = np.sin(z)
+        return np.sum(y) + np.sum(z), y
+
+    graph = tg.capture(lambda x: tg.grad(function, has_aux=True)(x), X)
+    found = schedule(graph)
+    same_results(graph, found, X)
+    assert [peak_bytes(one) // KB for one in (graph, found)] == [5, 4]
+    assert names_of(found)[-4:] == ["square", "multiply", "multiply", "add"]
+    position = {id(node): i for i, node in enumerate(found.nodes)}
+    serving = [node for node in found.nodes if id(node.forward_node) in position]
+    assert (
+        len(serving) == 9
+    )  # three sines and the square; nothing reads the last sine itself, so it is not there
+    assert all(position[id(node.forward_node)] < position[id(node)] for node in serving)
+
+
 def test_random_draws_keep_their_order():
     generator = tg.Generator(0)
 
@@ -456,6 +494,46 @@ def test_a_budget_that_cannot_be_met_says_what_holds_the_memory():
     assert f"{peak_bytes(found):,} bytes of intermediate values" in str(caught[0].message)
     same_results(graph, found, X)
     assert peak_bytes(found) < peak_bytes(graph) / 2
+
+
+def test_what_leaves_the_graph_is_not_computed_again():
+    """It is there in any case. Between the exponentials that leave, whole segments are computed again."""
+
+    def function(x):
+        left = []
+        for i in range(16):
+            x = ops.matmul(x, x)
+            if i in (5, 6, 7):
+                x = np.exp(x - 3.4)  # about 1 / 30: the products neither grow nor shrink
+                left.append(x)
+        return np.sum(x), tuple(left)
+
+    graph = tg.capture(lambda x: tg.grad(function, has_aux=True)(x), ORTHOGONAL)
+    found = recompute(8 * ORTHOGONAL.nbytes)(graph)
+    same_results(graph, found, ORTHOGONAL)
+    assert peak_bytes(found) == 8 * ORTHOGONAL.nbytes < peak_bytes(graph)
+    assert names_of(graph).count("exp") == names_of(found).count("exp") == 3
+    assert names_of(found).count("matmul") > names_of(graph).count("matmul")
+
+
+def test_nothing_is_computed_again_where_the_peak_stays():
+    """A negative is read late and could be made again for that, but most is alive before it."""
+    x = np.ones(LARGE // 8)
+
+    def function(x):
+        a, b, c, d = np.sin(x), np.cos(x), np.tanh(x), np.exp(x)
+        peak = np.sum(a * b * c * d * a * b * c * d)
+        kept = np.negative(x)
+        late = np.sin(kept)
+        for _ in range(3):
+            late = np.sin(late)
+        return peak + np.sum(late * kept)
+
+    graph = tg.capture(function, x)
+    assert peak_bytes(graph) == 6 * LARGE
+    found = recompute_cheap(graph)
+    assert names_of(found).count("negative") == 1
+    assert found is graph
 
 
 @pytest.mark.parametrize("budget", [0, -1, 1.5, "64 MB", True])
