@@ -87,6 +87,13 @@ def test_a_grid_that_changes_nothing():
         )
 
 
+def test_lazy_layers_are_made_in_the_dtype_they_were_converted_to():
+    model = nn.Sequential(nn.LazyConv2d(8, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(3)).double()
+    model.eval()
+    assert model(np.ones((2, 4, 5, 5))).dtype == np.float64
+    assert {p.dtype for p in model.parameters()} == {np.dtype("float64")}
+
+
 def test_lazy_layers_become_what_they_stand_for():
     model = nn.Sequential(nn.LazyConv2d(8, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(3))
     with pytest.raises(SettingError, match="before its first call"):

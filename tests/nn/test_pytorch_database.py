@@ -79,7 +79,7 @@ def check_sample(name: str, sample: Any, training: bool, second: bool) -> None:
     theirs = INFOS[name].module_cls(*constructor.args, **constructor.kwargs)
     mine = getattr(nn, name)(*ours(constructor.args, []), **ours(constructor.kwargs, []))
     if name.startswith("Lazy"):  # these have parameters from the first call on
-        mine(*ours(forward.args, []))
+        mine.double()(*ours(forward.args, []))
         theirs.double()(*forward.args)
     theirs, mine = theirs.double().train(training), mine.double().train(training)
     mine.load_state_dict({key: value.numpy() for key, value in theirs.state_dict().items()})

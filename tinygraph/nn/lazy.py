@@ -64,6 +64,10 @@ class _Lazy(Module):
             self._place(scope)
         return self(input, *args, **kwargs)
 
+    def _make_later(self, dtype: np.dtype[Any]) -> None:
+        args, kwargs = self._arguments
+        self._arguments = args, {**kwargs, "dtype": dtype}
+
     def _require_parameters(self) -> None:
         raise SettingError(
             f"{type(self).__name__} has no parameters before its first call: call the model once, on a batch, before "

@@ -457,10 +457,15 @@ class Module:
         require_cpu(device)
         if dtype is not None:
             wanted = parameter_dtype(dtype)
-            for state in chain(self.parameters(), self.buffers()):
+            for _, state in chain(self.named_parameters(), self.named_buffers()):
                 if state.dtype.kind in "fc" and state.dtype != wanted:
                     convert(state, wanted)
+            for module in self.modules():
+                module._make_later(wanted)
         return self
+
+    def _make_later(self, dtype: np.dtype[Any]) -> None:
+        """Note the dtype of parameters that are not there yet."""
 
     def double(self: Self) -> Self:
         """Convert to float64, in place."""
