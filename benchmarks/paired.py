@@ -67,6 +67,8 @@ for line in sys.stdin:
     if wish["row"] not in rows:
         run = rows[wish["row"]] = made(wish["row"])
         run(), run()
+        gc.collect()
+        gc.freeze()  # collections walk what this row makes, not what the rows before it left alive
     run = rows[wish["row"]]
     if wish.get("memory"):
         rows.clear()
