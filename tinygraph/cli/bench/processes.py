@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -123,6 +124,7 @@ def measure_apart(
             found[name] = Measured([], process.begun["first"])
         for _ in range(rounds):
             for name, process in running.items():
+                time.sleep(REST)
                 answer = process.ask(times=times[name])
                 one = found[name]
                 found[name] = one._replace(seconds=[*one.seconds, answer["seconds"]], peak=answer["peak"])
@@ -130,6 +132,11 @@ def measure_apart(
         for process in running.values():
             process.close()
     return found
+
+
+# Seconds between two candidates: threads of OpenMP and BLAS turn on the spot for up to a fifth of a second after their
+# work, and whoever is measured meanwhile lacks a processor.
+REST = 0.3
 
 
 def _times(process: _Process) -> int:
