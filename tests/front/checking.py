@@ -1,6 +1,7 @@
 """Classify a call of a NumPy or SciPy function on tensors, and check its derivatives to second order in both modes."""
 
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,3 +141,33 @@ def functions_of(module: Any) -> dict[str, Any]:
         and callable(getattr(module, name))
         and not inspect.isclass(getattr(module, name))
     }
+
+
+def program_of(
+    function: Any, args: Sequence[Any], options: dict[str, Any]
+) -> tuple[Callable[..., list[Any]], list[Any]]:
+    """A function of the floating operands of a call alone, which gives its arrays; and these operands."""
+    points = [
+        one
+        for one in leaves([list(args), list(options.values())])
+        if getattr(one, "dtype", np.dtype(bool)).kind in "fc"
+    ]
+
+    def program(*values: Any) -> list[Any]:
+        moving = iter(values)
+        given = [replaced(one, moving) for one in args]
+        out = function(*given, **{key: replaced(one, moving) for key, one in options.items()})
+        return [one for one in leaves(out) if hasattr(one, "dtype")]
+
+    return program, points
+
+
+def check_captured(function: Any, args: Sequence[Any], options: dict[str, Any]) -> None:
+    """A call gives the same compiled as eagerly: shapes, dtypes and values."""
+    program, points = program_of(function, args, options)
+    expected = [
+        np.asarray(x.detach() if isinstance(x, tg.Tensor) else x) for x in program(*map(tg.tensor, points))
+    ]
+    for one, other in zip(tg.compile(program)(*points), expected, strict=True):
+        assert (np.shape(one), one.dtype) == (other.shape, other.dtype)
+        np.testing.assert_allclose(np.asarray(one), other, rtol=1e-8, atol=1e-11)

@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tests.front.calls import ARRAYS_BY_NAME, WITHOUT_ARRAYS, call_of
-from tests.front.checking import call_on_tensors, functions_of, leaves, replaced, tracked
+from tests.front.checking import call_on_tensors, check_captured, functions_of, leaves, program_of, tracked
 from tests.front.coverage import MODULES
 from tinygraph.errors import CaptureError
 
@@ -91,28 +91,12 @@ def test_captured_as_eagerly(name: str) -> None:
         again = copy.deepcopy((args, options))
         if call_on_tensors(function, *again)[0].kind != "differentiable":
             return
-        points = [
-            one
-            for one in leaves([list(args), list(options.values())])
-            if getattr(one, "dtype", np.dtype(bool)).kind in "fc"
-        ]
-
-        def program(*values: Any) -> list[Any]:
-            moving = iter(values)
-            given = [replaced(one, moving) for one in args]
-            out = function(*given, **{key: replaced(one, moving) for key, one in options.items()})
-            return [one for one in leaves(out) if hasattr(one, "dtype")]
-
         if name in BY_VALUE:
+            program, points = program_of(function, args, options)
             with pytest.raises(CaptureError):
                 tg.compile(program)(*points)
             return
-        expected = [
-            x.detach().numpy() if isinstance(x, tg.Tensor) else x for x in program(*map(tg.tensor, points))
-        ]
-        for one, other in zip(tg.compile(program)(*points), expected, strict=True):
-            assert (np.shape(one), one.dtype) == (np.shape(other), other.dtype)
-            np.testing.assert_allclose(np.asarray(one), other, rtol=1e-8, atol=1e-11)
+        check_captured(function, args, options)
 
 
 def check(function: Any, args: list[Any], options: dict[str, Any], expected: list[Any], where: str) -> None:

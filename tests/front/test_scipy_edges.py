@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.front.checking import leaves, replaced, tracked
+from tests.front.checking import check_captured, leaves, tracked
 from tests.front.scipy_calls import (
     DISCRETE,
     INTEGRATE,
@@ -132,9 +132,7 @@ def test_edges(name: str) -> None:
                     for one, other in zip(found, numbers(expected), strict=True)
                 ), f"{name}, {variant}: as SciPy has it; take it off the list"
                 continue
-            if (
-                name != "linalg.cho_factor" and name != "linalg.lstsq"
-            ):  # flags, and a rank that is no array there
+            if name not in ("linalg.cho_factor", "linalg.lstsq"):  # flags, and a rank that is no array there
                 check(ours, given, settings, leaves(expected), f"{name}, {variant}")
             found = numbers(ours(*(tracked(one, []) for one in given), **settings))
             tolerance = 1e-4 if variant == "single precision" else 1e-9
@@ -152,26 +150,8 @@ def test_captured_as_eagerly(name: str) -> None:
     ours, _, args, options = ROWS[name]
     if name == "integrate.odeint":
         return  # its slope is the user's function: see test_scipy.py
-    points = [
-        one
-        for one in leaves([list(args), list(options.values())])
-        if getattr(one, "dtype", np.dtype(bool)).kind in "fc"
-    ]
-
-    def program(*values: Any) -> list[Any]:
-        moving = iter(values)
-        given = [replaced(one, moving) for one in args]
-        out = ours(*given, **{key: replaced(one, moving) for key, one in options.items()})
-        return [one for one in leaves(out) if hasattr(one, "dtype")]
-
     with np.errstate(all="ignore"):
-        expected = [
-            np.asarray(x.detach() if isinstance(x, tg.Tensor) else x)
-            for x in program(*map(tg.tensor, points))
-        ]
-        for one, other in zip(tg.compile(program)(*points), expected, strict=True):
-            assert (np.shape(one), one.dtype) == (np.shape(other), other.dtype)
-            np.testing.assert_allclose(np.asarray(one), other, rtol=1e-8, atol=1e-11)
+        check_captured(ours, args, options)
 
 
 def test_special_functions_of_operands_that_broadcast() -> None:

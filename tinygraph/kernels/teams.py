@@ -306,18 +306,7 @@ out:
 ; then what `repeat_table` takes; pointers that moved go back
 define i64 @nested(ptr %block) {{
 entry:
-  %p1 = getelementptr i64, ptr %block, i64 1
-  %p2 = getelementptr i64, ptr %block, i64 2
-  %p3 = getelementptr i64, ptr %block, i64 3
-  %p4 = getelementptr i64, ptr %block, i64 4
-  %p5 = getelementptr i64, ptr %block, i64 5
-  %p6 = getelementptr i64, ptr %block, i64 6
-  %p7 = getelementptr i64, ptr %block, i64 7
-  %p8 = getelementptr i64, ptr %block, i64 8
-  %p9 = getelementptr i64, ptr %block, i64 9
-  %p10 = getelementptr i64, ptr %block, i64 10
-  %p11 = getelementptr i64, ptr %block, i64 11
-  %p12 = getelementptr i64, ptr %block, i64 12
+{words[12]}
   %before = load ptr, ptr %block, align 8
   %first = load i64, ptr %p1, align 8
   %after = load ptr, ptr %p2, align 8
@@ -401,12 +390,7 @@ found:
 ; the place of the number of who made the copy and wrote what the table writes, this one's number, the table, its rows
 define void @unless_same(ptr %block) {{
 entry:
-  %p1 = getelementptr i64, ptr %block, i64 1
-  %p2 = getelementptr i64, ptr %block, i64 2
-  %p3 = getelementptr i64, ptr %block, i64 3
-  %p4 = getelementptr i64, ptr %block, i64 4
-  %p5 = getelementptr i64, ptr %block, i64 5
-  %p6 = getelementptr i64, ptr %block, i64 6
+{words[6]}
   %source = load ptr, ptr %block, align 8
   %copy = load ptr, ptr %p1, align 8
   %bytes = load i64, ptr %p2, align 8
@@ -768,6 +752,11 @@ if hasattr(os, "register_at_fork"):
 _machine_code: list[MachineCode] = []
 
 
+def _words(count: int) -> str:
+    """Places of the words behind the first of a block, as %p1, %p2 ..., in LLVM's language."""
+    return "\n".join(f"  %p{i} = getelementptr i64, ptr %block, i64 {i}" for i in range(1, count + 1))
+
+
 @functools.cache
 def _functions() -> dict[str, Any]:
     """The native functions, by name; they take 64-bit integers."""
@@ -779,6 +768,7 @@ def _functions() -> dict[str, Any]:
             symbols[name] = address
     x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
     text = _TEXT.format(
+        words={n: _words(n) for n in (6, 12)},
         pause="call void @llvm.x86.sse2.pause()" if x86 else "fence acquire",
         pause_declaration="declare void @llvm.x86.sse2.pause()" if x86 else "",
         spins=_SPINS,
